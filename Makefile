@@ -1,0 +1,74 @@
+# Only make and Python are taken for granted: everything else is installed in $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+# More arguments for the command of `serve`, `tests`, `soak`, `bench` or `bench-quick`.
+ARGS ?=
+
+.PHONY: help serve tests lint format soak bench bench-quick dist clean
+
+# Twice quiet: errors only.
+PIP_INSTALL = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check
+
+python_version = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+python_is_new = $(shell $(PYTHON) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
+python_has_venv = $(shell $(PYTHON) -c 'import ensurepip, venv; print("yes")' 2>/dev/null)
+
+define require_python
+$(if $(python_is_new),,$(error Python 3.11 or newer is needed, but $(PYTHON) is $(or $(python_version),missing): name another one, as in `make $(MAKECMDGOALS) PYTHON=python3.12`))
+$(if $(python_has_venv),,$(error $(PYTHON) has no venv module: install it (on Debian and Ubuntu: `apt-get install python3-venv`)))
+endef
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1:\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F: '{ printf "%-18s %s\n", $$1, $$2 }'
+
+serve: $(VENV)/.serve ## run a Kinto with attachments to try out
+	@$(VENV)/bin/kinto-attachment serve $(ARGS)
+
+# pytest comes last, and its closing line too: whoever reads the end of the output sees the result.
+tests: lint ## check the style and the types, run the tests, report the coverage
+	@$(VENV)/bin/python -m pytest --cov $(ARGS)
+
+lint: $(VENV)/.tests ## check the style and the types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(VENV)/.tests ## put the code into the project's style
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+soak: $(VENV)/.tests ## run a server under load for long, and watch its memory and files
+	@$(VENV)/bin/python -m benchmarks.soak $(ARGS)
+
+bench: $(VENV)/.tests ## measure the figures that the README gives
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.tests ## measure them on small files, to see that the measuring works
+	@$(VENV)/bin/python -m benchmarks --quick $(ARGS)
+
+dist: $(VENV)/.dist ## build the source archive and the wheel
+	@rm -rf build dist
+	@$(VENV)/bin/python -m build --quiet --outdir dist .
+	@$(VENV)/bin/twine check --strict dist/*
+
+clean: ## remove what these targets made, except the data of `serve`
+	@rm -rf $(VENV) .tox build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last thing that venv puts there: an interrupted creation is done again.
+$(VENV)/bin/pip:
+	$(require_python)
+	@$(PYTHON) -m venv $(VENV)
+
+# Empty files, whose dates tell that what setup.py asks for is installed.
+$(VENV)/.serve: setup.py | $(VENV)/bin/pip
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.tests: setup.py | $(VENV)/bin/pip
+	@$(PIP_INSTALL) --editable '.[tests]'
+	@touch $@ $(VENV)/.serve
+
+$(VENV)/.dist: | $(VENV)/bin/pip
+	@$(PIP_INSTALL) build twine
+	@touch $@
