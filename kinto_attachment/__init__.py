@@ -1,0 +1,26 @@
+"""Attach files to Kinto's records: ``kinto.includes = kinto_attachment``."""
+
+from pyramid.config import Configurator
+
+from kinto_attachment import capability, settings
+from kinto_attachment.heartbeat import Heartbeat
+from kinto_attachment.server import Server, rolls_back
+from kinto_attachment.storage.choice import choose
+
+__version__ = "10.0.0.dev0"
+
+
+def includeme(config: Configurator) -> None:
+    """Wire the plugin into Kinto.
+
+    :raises pyramid.exceptions.ConfigurationError: for a wrong setting, with a sentence that
+        says what to write instead.
+    """
+    parsed = settings.parse(config.get_settings())
+    storage = choose(config, parsed)
+    server = Server(parsed, storage, rolls_back(config.registry))
+    config.registry.attachments = server
+    config.registry.heartbeats["attachments"] = Heartbeat(storage)
+    capability.announce(config, server, __version__)
+    for part in ("openapi", "default_bucket", "views", "listeners"):
+        config.include(f"kinto_attachment.{part}")

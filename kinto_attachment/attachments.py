@@ -1,0 +1,170 @@
+"""The domain: a file part that comes in becomes a stored attachment. No request in sight."""
+
+import base64
+import hashlib
+import mimetypes
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kinto_attachment import keys
+from kinto_attachment.errors import Refused
+from kinto_attachment.settings import Policy, Settings
+from kinto_attachment.storage import Storage
+
+GENERIC = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The record that a request is about."""
+
+    bucket_id: str
+    collection_id: str
+    record_id: str
+
+    @classmethod
+    def of_uri(cls, record_uri: str) -> "Target":
+        """The reverse of :attr:`uri`."""
+        return cls(*record_uri.split("/")[2::2])
+
+    @property
+    def collection_uri(self) -> str:
+        """Kinto's URI of the collection: the parent of its records."""
+        return f"/buckets/{self.bucket_id}/collections/{self.collection_id}"
+
+    @property
+    def uri(self) -> str:
+        """Kinto's URI of the record: the parent of its links."""
+        return f"{self.collection_uri}/records/{self.record_id}"
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """An incoming file: name and media type as the client says, and its bytes, once."""
+
+    filename: str | None
+    mimetype: str | None
+    chunks: Iterable[bytes]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What the record says of its file. ``hash``: SHA-256, 64 hex digits; ``size``: bytes."""
+
+    filename: str
+    hash: str
+    location: str
+    mimetype: str
+    size: int
+
+
+@dataclass(frozen=True)
+class StoredAttachment:
+    """A file that lies in the store, with the value that its record is to have."""
+
+    file_id: str
+    key: str
+    target: Target
+    attachment: Attachment
+    value: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExpectedDigest:
+    """The SHA-256 that the client promised, and the header that said so (RFC 9530)."""
+
+    header: str
+    sha256: bytes
+
+
+def store(
+    part: FilePart,
+    target: Target,
+    settings: Settings,
+    storage: Storage,
+    expected: ExpectedDigest | None = None,
+) -> StoredAttachment:
+    """Stream a file into the store under a fresh key: hash, limit and write in one pass.
+
+    :raises Refused: extension, size or digest; nothing is left in the store then.
+    :raises kinto_attachment.storage.StorageError: as the store failed; nothing is left.
+    """
+    policy = settings.policy_for(target.bucket_id, target.collection_id)
+    filename, mimetype = name_and_type(part, target, policy)
+    if not policy.allows(keys.extension(filename)):
+        allowed = ", ".join(sorted(policy.extensions or ()))
+        raise Refused("extension", filename=filename, allowed=allowed)
+    file_id = keys.new_id()
+    key = key_for(file_id, filename, target, policy)
+    writer = storage.open_writer(key, mimetype=mimetype, filename=filename)
+    digest, size = hashlib.sha256(), 0
+    try:
+        for chunk in part.chunks:
+            size += len(chunk)
+            if policy.max_size_bytes and size > policy.max_size_bytes:
+                raise Refused("too_large", limit=policy.max_size_bytes)
+            digest.update(chunk)
+            writer.write(chunk)
+        if expected and digest.digest() != expected.sha256:
+            raise Refused("digest_differs", header=expected.header)
+        writer.close()
+    except BaseException:
+        writer.abort()
+        raise
+    location = settings.location(key, target.uri, file_id)
+    attachment = Attachment(filename, digest.hexdigest(), location, mimetype, size)
+    value = legacy_value(attachment, key) if settings.legacy_format else asdict(attachment)
+    return StoredAttachment(file_id, key, target, attachment, value)
+
+
+def legacy_value(attachment: Attachment, key: str) -> dict[str, Any]:
+    """The field as the first API of 2015 stored it: ``filesize``, ``hash`` in base64, and the
+    bare key as ``location``."""
+    return {
+        "filename": attachment.filename,
+        "filesize": attachment.size,
+        "hash": base64.b64encode(bytes.fromhex(attachment.hash)).decode("ascii"),
+        "location": key,
+        "mimetype": attachment.mimetype,
+    }
+
+
+def name_and_type(part: FilePart, target: Target, policy: Policy) -> tuple[str, str]:
+    """The client's name and type, each completed from the other where one is missing.
+
+    The operator's ``mimetypes`` come before the client's word, and the client's word before a
+    guess from the extension.
+    """
+    filename = keys.client_filename(part.filename)
+    sent = (part.mimetype or "").split(";")[0].strip().lower()
+    if not _is_media_type(sent):
+        sent = ""
+    if not filename:
+        filename = target.record_id + (mimetypes.guess_extension(sent) or "")
+    guess = mimetypes.guess_type(f"x{keys.extension(filename)}")[0]
+    said = sent if sent != GENERIC else ""
+    mimetype = policy.mimetypes.get(keys.extension(filename)) or said or guess or GENERIC
+    return filename, mimetype
+
+
+def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:
+    """The key of a new file, after the collection's ``folder``, ``randomize`` and
+    ``filename_pattern``. A pattern names the file also where ``randomize`` is on."""
+    end = keys.extension(filename)
+    name: str | None = keys.safe_name(filename)
+    if policy.filename_pattern:
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        raw = policy.filename_pattern.format(filename=name, datetime=now, rid=target.record_id)
+        name = keys.safe_name(raw if raw.lower().endswith(end) else raw + end)
+    elif policy.randomize:
+        name = None
+    folder = policy.folder.format(bucket_id=target.bucket_id, collection_id=target.collection_id)
+    return keys.build(file_id, folder, name, end)
+
+
+def _is_media_type(text: str) -> bool:
+    kind, slash, rest = text.partition("/")
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-")
+    return bool(kind and slash and rest) and set(kind + rest) <= allowed

@@ -1,0 +1,161 @@
+"""Keeps record, link and file in agreement: what the listeners do for one request."""
+
+from typing import Any
+
+from pyramid.request import Request
+
+from kinto_attachment import keys
+from kinto_attachment.attachments import Target
+from kinto_attachment.errors import Refused
+from kinto_attachment.files import MAX_REMOVALS, Files
+from kinto_attachment.links import PAGE, Link, Links
+from kinto_attachment.records import find, may_read
+
+FEW = 25
+"""Deleted records that are looked at one by one; more go by pages."""
+
+
+class Bookkeeping:
+    """The links of the records that a request touched, and the files that go with them."""
+
+    def __init__(self, request: Request) -> None:
+        server = request.registry.attachments
+        self._request = request
+        self._settings = server.settings
+        self._links = Links(request.registry.storage)
+        self._rolls_back = server.rolls_back
+        self._files = Files.current(server.storage, server.rolls_back)
+
+    def record_written(self, target: Target, old: Any, new: Any, payload: Any) -> None:
+        """A record was created or updated: judge its new value, then settle its links.
+
+        Judged by value and by nothing else: unchanged, stored by this very request, equal to a
+        file that this server stored and that the caller may read, or removed.
+
+        :param old: the record's former ``attachment``, or None.
+        :param new: the present one, or None.
+        :raises Refused: for any other value; no link was touched then.
+        """
+        if new is None and old is None:
+            return
+        held = self._links.of_record(target.uri)
+        kept = next((link for link in held if link.value == new), None)
+        if new is not None and kept is None:
+            kept = self._admit(target, old, new, payload)
+        self._release([link for link in held if link != kept])
+
+    def records_deleted(self, gone: list[tuple[Target, Any]]) -> None:
+        """Records were deleted; ``gone`` has each one's last ``attachment``, or None."""
+        if len(gone) <= FEW:
+            for target, _ in gone:
+                self._settle_deleted(target)
+            return
+        values = [value for _, value in gone if isinstance(value, dict)]
+        found = {keys.id_in_location(value.get("location")) for value in values}
+        file_ids = [file_id for file_id in found if file_id]
+        uris = {target.uri for target, _ in gone}
+        for start in range(0, len(file_ids), PAGE):
+            holders = self._links.of_files(file_ids[start : start + PAGE])
+            self._release([link for link in holders if link.record_uri in uris and not link.kept])
+
+    def deleted_below(self, uri: str) -> None:
+        """A bucket or a collection was deleted, and all its records with it.
+
+        Above :data:`~kinto_attachment.files.MAX_REMOVALS` the rest is left to ``gc``.
+        """
+        seen = 0
+        for page in self._links.below(uri):
+            self._release(page, below=uri)
+            seen += len(page)
+            if seen >= MAX_REMOVALS:
+                return
+
+    def put_back(self, target: Target, old: dict[str, Any] | None) -> None:
+        """Undo a refused change where the storage can't roll back."""
+        if self._rolls_back:
+            return
+        storage = self._request.registry.storage
+        where = {"resource_name": "record", "parent_id": target.collection_uri}
+        if old is None:
+            storage.delete(object_id=target.record_id, with_deleted=False, **where)
+        else:
+            former = {k: v for k, v in old.items() if k != "last_modified"}
+            storage.update(object_id=target.record_id, obj=former, **where)
+
+    def _admit(self, target: Target, old: Any, new: Any, payload: Any) -> Link | None:
+        """Write the link of a value that is new to the record; None where it has no file here."""
+        file_id = keys.id_in_location(new.get("location")) if isinstance(new, dict) else None
+        stored = self._files.created.get(file_id or "")
+        if stored and stored.target == target and stored.value == new:
+            link = Link.of(stored)
+            self._links.add(link)
+            self._files.publish(stored.file_id)
+            self._files.linked.add(target.uri)
+            return link
+        shared = self._share(target, new, file_id, payload) if file_id else None
+        if shared:
+            return shared
+        if old == new and file_id:
+            # The file went in another transaction, while this one held the record's old copy.
+            raise Refused("replaced_meanwhile", record=target.record_id)
+        if old != new and not self._settings.values["accept_unknown_metadata"]:
+            raise Refused("forged_metadata", record=target.record_id)
+        return None
+
+    def _share(self, target: Target, new: Any, file_id: str, payload: Any) -> Link | None:
+        """A copy of a record that names one of our files: one more link to the same file."""
+        by_plugin = str(payload.get("user_id") or "").startswith("plugin:")
+        for link in self._links.of_files([file_id]):
+            if link.value != new or link.kept:
+                continue
+            source = Target.of_uri(link.record_uri)
+            if not (by_plugin or may_read(self._request, source)):
+                continue
+            if self._links.hold(link):
+                copy = Link(**{**vars(link), "record_uri": target.uri})
+                self._links.add(copy)
+                self._files.linked.add(target.uri)
+                return copy
+        return None
+
+    def _settle_deleted(self, target: Target) -> None:
+        held = self._links.of_record(target.uri)
+        if target.uri in self._files.linked:
+            # Deleted and created again in one batch: Kinto tells of both in the wrong order.
+            value = (find(self._request, target) or {}).get("attachment")
+            held = [link for link in held if link.value != value]
+        self._release(held)
+
+    def _release(self, links: list[Link], below: str | None = None) -> None:
+        """Remove links; a file that nothing holds any more goes after the commit.
+
+        :param below: all links are below this URI, so they may be removed at once.
+        """
+        if not links:
+            return
+        going = {(link.file_id, link.record_uri) for link in links}
+        others = {
+            link.file_id
+            for link in self._links.of_files({link.file_id for link in links})
+            if (link.file_id, link.record_uri) not in going or link.kept
+        }
+        if below:
+            alone = [link for link in links if link.file_id not in others]
+            if alone:
+                self._links.remove_below(below, [link.file_id for link in alone])
+            removed = alone
+            links = [link for link in links if link.file_id in others]
+        else:
+            removed = []
+        removed += [link for link in links if self._links.remove(link)]
+        for link in removed:
+            self._discard(link, held=link.file_id in others)
+
+    def _discard(self, link: Link, held: bool) -> None:
+        if held:
+            return
+        place = Target.of_uri(link.record_uri)
+        if self._settings.policy_for(place.bucket_id, place.collection_id).keep_old_files:
+            self._links.add(Link(**{**vars(link), "kept": True}))
+        else:
+            self._files.discard(link.key)

@@ -1,0 +1,129 @@
+"""The refusals: every reason for which a request is turned down, in one table.
+
+The domain raises :class:`Refused` and knows nothing of HTTP; :func:`as_http_error` turns it
+into Kinto's error body and counts it.
+"""
+
+from typing import Any, NamedTuple
+
+from kinto.core.errors import ERRORS, http_error
+from pyramid import httpexceptions
+from pyramid.request import Request
+
+
+class Row(NamedTuple):
+    """One refusal: what HTTP says, Kinto's errno, and the sentence for the person."""
+
+    error: type[httpexceptions.HTTPError]
+    errno: ERRORS
+    sentence: str
+
+
+_INVALID = (httpexceptions.HTTPBadRequest, ERRORS.INVALID_PARAMETERS)
+_POSTED = (httpexceptions.HTTPBadRequest, ERRORS.INVALID_POSTED_DATA)
+
+REFUSALS = {
+    "malformed_body": Row(
+        *_POSTED, "The multipart body is broken or incomplete ({why}): send it again as a whole."
+    ),
+    "truncated_body": Row(
+        *_POSTED, "The body ended after {received} of {expected} bytes: send it again as a whole."
+    ),
+    "bad_boundary": Row(
+        *_POSTED,
+        "The Content-Type has no usable boundary: let the HTTP client write that header itself.",
+    ),
+    "missing_file": Row(*_POSTED, "There is no part named 'attachment': send one file under it."),
+    "second_file": Row(*_POSTED, "There are two parts named '{name}': send it once."),
+    "unknown_part": Row(
+        *_POSTED,
+        "The part '{name}' is unknown: send 'attachment' and, if wanted, 'data' and"
+        " 'permissions'.",
+    ),
+    "bad_field": Row(*_POSTED, "The part '{name}' must be a JSON object ({why})."),
+    "field_too_large": Row(*_POSTED, "The part '{name}' is larger than {limit} bytes."),
+    "extension": Row(
+        *_POSTED, "The extension of '{filename}' is not allowed here; allowed are: {allowed}."
+    ),
+    "bad_digest": Row(
+        *_INVALID, "{header} is not understood: write sha-256=:<base64 of the digest>:."
+    ),
+    "digest_differs": Row(
+        *_POSTED, "The bytes received have another SHA-256 than {header} says: send them again."
+    ),
+    "forged_metadata": Row(
+        *_POSTED,
+        "The 'attachment' of record '{record}' can't be written directly: upload the file to"
+        " the record's /attachment, or copy the whole field of a record that you may read.",
+    ),
+    "in_batch": Row(
+        *_INVALID, "Files can't travel in a batch: send this request to /attachment on its own."
+    ),
+    "too_large": Row(
+        httpexceptions.HTTPRequestEntityTooLarge,
+        ERRORS.REQUEST_TOO_LARGE,
+        "The file is larger than the {limit} bytes that are allowed here.",
+    ),
+    "no_length": Row(
+        httpexceptions.HTTPLengthRequired,
+        ERRORS.MISSING_CONTENT_LENGTH,
+        "Content-Length is missing: send it, or send the body chunked.",
+    ),
+    "no_attachment": Row(
+        httpexceptions.HTTPNotFound,
+        ERRORS.MISSING_RESOURCE,
+        "The record '{record}' has no attachment.",
+    ),
+    "file_missing": Row(
+        httpexceptions.HTTPNotFound,
+        ERRORS.MISSING_RESOURCE,
+        "The file of the record '{record}' can't be found in the store.",
+    ),
+    "replaced_meanwhile": Row(
+        httpexceptions.HTTPConflict,
+        ERRORS.CONSTRAINT_VIOLATED,
+        "The attachment of record '{record}' was changed meanwhile: read the record and retry.",
+    ),
+    "no_space": Row(
+        httpexceptions.HTTPInsufficientStorage,
+        ERRORS.BACKEND,
+        "The store has no space left for this file: retry later.",
+    ),
+    "store_unavailable": Row(
+        httpexceptions.HTTPServiceUnavailable,
+        ERRORS.BACKEND,
+        "The store can't be reached or written: retry later.",
+    ),
+}
+
+
+class Refused(Exception):
+    """A request is turned down for a reason of :data:`REFUSALS`.
+
+    :param reason: a key of :data:`REFUSALS`.
+    :param facts: what fills the sentence, and the error's ``details``.
+    """
+
+    def __init__(self, reason: str, **facts: Any) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return REFUSALS[self.reason].sentence.format(**self.facts)
+
+
+def as_http_error(request: Request, refused: Refused) -> httpexceptions.HTTPError:
+    """The response for a refusal, in Kinto's error format; it must be raised, not returned.
+
+    Kinto commits the transaction of a 4xx that is returned.
+    """
+    row = REFUSALS[refused.reason]
+    request.registry.metrics.count("attachment_refusals", unique=[("reason", refused.reason)])
+    response = http_error(
+        row.error(), errno=row.errno, message=str(refused), details=refused.facts or None
+    )
+    if row.error.code >= httpexceptions.HTTPInternalServerError.code:
+        seconds = request.registry.settings["retry_after_seconds"]
+        response.headers["Retry-After"] = str(seconds)
+    return response

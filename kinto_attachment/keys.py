@@ -1,0 +1,125 @@
+"""Where a file lies in the store: ids, names and keys.
+
+A key always carries the id of its link (links.py), either as the name of the file
+(``folder/<id>.jpg``) or as the folder around a readable name (``folder/<id>/photo.jpg``).
+"""
+
+import hashlib
+import os.path
+import re
+import secrets
+import unicodedata
+import uuid
+from collections.abc import Iterable
+
+MAX_NAME_BYTES = 180
+MAX_EXTENSION_BYTES = 32
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_DEVICES = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in range(10)}
+
+
+def _check(head: str) -> str:
+    return hashlib.sha256(b"kinto-attachment " + head.encode("ascii")).hexdigest()[:10]
+
+
+def new_id() -> str:
+    """A fresh file id: a UUID of version 8 (RFC 9562) of 82 random bits and a 40-bit check.
+
+    The check is what lets ``__flush__`` and ``gc`` tell a file that this plugin stored from
+    anybody else's file with a UUID for a name.
+    """
+    raw = secrets.token_hex(11)
+    variant = "89ab"[int(raw[16], 16) % 4]
+    head = f"{raw[:12]}8{raw[13:16]}{variant}{raw[17:]}"
+    return str(uuid.UUID(head + _check(head)))
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` is an id that :func:`new_id` made."""
+    if not _ID.fullmatch(text):
+        return False
+    digits = text.replace("-", "")
+    return digits[22:] == _check(digits[:22])
+
+
+def id_in_location(location: object) -> str | None:
+    """The file id that a record's ``location`` carries, or None."""
+    if not isinstance(location, str):
+        return None
+    found = [match for match in _ID.findall(location) if is_id(match)]
+    return found[-1] if found else None
+
+
+def id_of_key(key: str) -> str | None:
+    """The file id of a key of ours, or None where somebody else's file lies under it."""
+    parts = key.split("/")
+    candidates = [parts[-1].split(".", 1)[0], *parts[-2:-1]]
+    return next((part for part in candidates if is_id(part)), None)
+
+
+def unsafe_reason(key: str) -> str | None:
+    """Why ``key`` may not be used in a store, or None where it may."""
+    if not key or key.startswith("/") or key.endswith("/"):
+        return "it must be a relative path"
+    if "\0" in key or "\\" in key:
+        return "it has a forbidden character"
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        return "it has an empty, '.' or '..' segment"
+    return None
+
+
+def client_filename(sent: str | None) -> str:
+    """The name as the client sent it: last path component, without control characters."""
+    last = re.split(r"[/\\]", sent or "")[-1]
+    printable = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cs"))
+    name = printable.strip()
+    return "" if set(name) <= {"."} else name
+
+
+def extension(filename: str) -> str:
+    """The lower-case extension with its dot (``.jpg``), or an empty string."""
+    stem, dotted = os.path.splitext(filename)
+    letters = "".join(c for c in dotted.lower() if _is_letter(c) or c in "-_")
+    if not stem or not letters or len(letters.encode("utf-8")) > MAX_EXTENSION_BYTES:
+        return ""
+    return f".{letters}"
+
+
+def safe_name(filename: str) -> str:
+    """A name that every store can hold and that still reads like ``filename``.
+
+    Letters and digits of any alphabet are kept; anything else but ``.``, ``-`` and ``_``
+    becomes ``_``. Never empty, never hidden, never a device name, at most
+    :data:`MAX_NAME_BYTES` bytes of UTF-8.
+    """
+    composed = unicodedata.normalize("NFC", filename)
+    name = "".join(c if _is_letter(c) or c in ".-_" else "_" for c in composed)
+    name = re.sub(r"_{2,}", "_", name).lstrip("._").rstrip(".")
+    end = extension(name)
+    stem = name[: len(name) - len(end)] if end else name
+    stem = _cut(stem, MAX_NAME_BYTES - len(end.encode("utf-8")))
+    if not stem.strip("._-"):
+        stem = "file"
+    if stem.split(".")[0].lower() in _DEVICES:
+        stem = f"_{stem}"
+    return stem + end
+
+
+def build(file_id: str, folder: str, name: str | None, end: str) -> str:
+    """The key of a new file.
+
+    :param folder: folder in the store, without slashes at its ends; may be empty.
+    :param name: readable name; None for a file that is named by its id.
+    :param end: extension with its dot, used where there is no name.
+    """
+    tail: Iterable[str] = (file_id + end,) if name is None else (file_id, name)
+    return "/".join(part for part in (folder, *tail) if part)
+
+
+def _is_letter(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN"
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode("utf-8")[:size].decode("utf-8", "ignore")

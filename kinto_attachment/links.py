@@ -1,0 +1,169 @@
+"""Links: the rows that tie a stored file to a record that names it.
+
+One row for each pair of file and record, in Kinto's own storage: resource name ``attachments``,
+parent the record's URI, id the file's id. So a record's links, a file's holders and the links
+below a bucket are index look-ups, and no two records share a parent that could become a hot
+spot. Kinto's counters plugin counts that resource name.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kinto.core.storage import Filter, Sort
+from kinto.core.storage.exceptions import ObjectNotFoundError
+from kinto.core.utils import COMPARISON
+
+from kinto_attachment.attachments import StoredAttachment
+
+RESOURCE = "attachments"
+KEPT = "/kept"
+"""Parent prefix of the links of files that ``keep_old_files`` keeps: not below the bucket's
+URI, so that they outlive the deletion of the bucket."""
+
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Link:
+    """A stored file and a record that names it.
+
+    :param value: the record's ``attachment`` field, exactly as stored.
+    :param hash: SHA-256, 64 hex digits, whatever format the field has.
+    """
+
+    file_id: str
+    record_uri: str
+    key: str
+    hash: str
+    mimetype: str
+    filename: str
+    size: int
+    value: dict[str, Any]
+    kept: bool = False
+
+    @classmethod
+    def of(cls, stored: StoredAttachment) -> "Link":
+        """The link of a file that was just stored."""
+        seen = stored.attachment
+        return cls(
+            stored.file_id,
+            stored.target.uri,
+            stored.key,
+            seen.hash,
+            seen.mimetype,
+            seen.filename,
+            seen.size,
+            stored.value,
+        )
+
+    def row(self) -> dict[str, Any]:
+        """What Kinto's storage keeps."""
+        return {
+            "id": self.file_id,
+            "record_uri": self.record_uri,
+            "key": self.key,
+            "hash": self.hash,
+            "mimetype": self.mimetype,
+            "filename": self.filename,
+            "size": self.size,
+            "value": self.value,
+            "kept": self.kept,
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "Link":
+        """The reverse of :meth:`row`."""
+        return cls(
+            row["id"],
+            row["record_uri"],
+            row["key"],
+            row["hash"],
+            row["mimetype"],
+            row["filename"],
+            row["size"],
+            row["value"],
+            row["kept"],
+        )
+
+    @property
+    def parent(self) -> str:
+        """The row's parent in Kinto's storage."""
+        return KEPT + self.record_uri if self.kept else self.record_uri
+
+
+class Links:
+    """The links in one Kinto storage. Callers see to the transaction."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def of_record(self, record_uri: str) -> list[Link]:
+        """Every file that this record holds; more than one only after a fault."""
+        return self._list(record_uri)
+
+    def of_files(self, file_ids: Iterable[str]) -> list[Link]:
+        """Everything that holds any of these files, by primary key."""
+        wanted = list(file_ids)
+        if not wanted:
+            return []
+        return self._list("*", filters=[Filter("id", wanted, COMPARISON.IN)])
+
+    def below(self, uri: str) -> Iterator[list[Link]]:
+        """Links of the records below a bucket or a collection, page by page.
+
+        Pages are safe to remove while iterating. A page may be empty where the pattern
+        catches neighbours: Kinto's PostgreSQL backend does not escape ``_`` in it.
+        """
+        last = ""
+        while True:
+            rules = [[Filter("id", last, COMPARISON.GT)]] if last else None
+            page = self._list(
+                f"{uri}/*", sorting=[Sort("id", 1)], pagination_rules=rules, limit=PAGE
+            )
+            yield [link for link in page if link.record_uri.startswith(f"{uri}/")]
+            if len(page) < PAGE:
+                return
+            last = page[-1].file_id
+
+    def add(self, link: Link) -> None:
+        """Write one link. Raises Kinto's UnicityError where it exists."""
+        self._storage.create(resource_name=RESOURCE, parent_id=link.parent, obj=link.row())
+
+    def remove(self, link: Link) -> bool:
+        """Remove one link; False where somebody else was quicker."""
+        try:
+            self._storage.delete(
+                resource_name=RESOURCE,
+                parent_id=link.parent,
+                object_id=link.file_id,
+                with_deleted=False,
+            )
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def remove_below(self, uri: str, file_ids: list[str]) -> None:
+        """Remove all links below ``uri`` to files that nothing outside of it holds."""
+        self._storage.delete_all(
+            resource_name=RESOURCE,
+            parent_id=f"{uri}/*",
+            filters=[Filter("id", file_ids, COMPARISON.IN)],
+            with_deleted=False,
+        )
+
+    def hold(self, link: Link) -> bool:
+        """Lock a link against concurrent removal until the transaction ends.
+
+        Kinto's storage has no row lock, and its ``update`` would bring a removed row back.
+        Removing and writing the row anew takes PostgreSQL's lock on it: False means that the
+        link was removed meanwhile, and the file may be gone.
+        """
+        if not self.remove(link):
+            return False
+        self.add(link)
+        return True
+
+    def _list(self, parent_id: str, **how: Any) -> list[Link]:
+        rows = self._storage.list_all(resource_name=RESOURCE, parent_id=parent_id, **how)
+        return [Link.from_row(row) for row in rows]

@@ -1,0 +1,202 @@
+"""Records are read, judged and written by Kinto itself, through sub-requests.
+
+So permissions, schemas, preconditions, history, events and errors are Kinto's own. A
+sub-request shares the transaction and the events of the request that it serves.
+"""
+
+from functools import partial
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import colander
+from kinto.authorization import RouteFactory
+from kinto.core.errors import ERRORS, http_error, raise_invalid
+from kinto.core.schema import HeaderQuotedInteger
+from kinto.core.storage.exceptions import ObjectNotFoundError
+from kinto.core.utils import build_request, json
+from pyramid.httpexceptions import (
+    HTTPBadRequest,
+    HTTPError,
+    HTTPNotFound,
+    HTTPPreconditionFailed,
+)
+from pyramid.interfaces import IAuthorizationPolicy, IRoutesMapper
+from pyramid.request import Request
+from pyramid.response import Response
+
+from kinto_attachment.attachments import Target
+
+_NOT_FOR_THE_RECORD = (
+    "Content-Digest",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Type",
+    "Expect",
+    "If-Modified-Since",
+    "If-Range",
+    "If-Unmodified-Since",
+    "Range",
+    "Repr-Digest",
+    "Response-Behavior",  # With the history plugin it makes Kinto's PATCH fail.
+    "Transfer-Encoding",
+)
+
+
+class Context(Protocol):
+    """Kinto's route context of the record: what it would require for a method.
+
+    ``wrote_parents``: the default bucket was created for this request.
+    """
+
+    current_object: dict[str, Any] | None
+    target: Target
+    wrote_parents: bool
+
+
+def context(request: Request, target: Target, method: str) -> Context:
+    """What Kinto would require for ``method`` on the record, without sending it.
+
+    :param method: ``PUT`` for uploads (write where the record exists, else record:create on
+        the collection), ``PATCH`` for removals, ``GET`` for downloads.
+    :raises pyramid.httpexceptions.HTTPNotFound: bucket or collection missing, as Kinto says it.
+    """
+    sub = _subrequest(request, target, method)
+    found = request.registry.queryUtility(IRoutesMapper)(sub)
+    if found["route"] is None:
+        raise HTTPNotFound()
+    sub.matchdict, sub.matched_route = found["match"], found["route"]
+    found_context = RouteFactory(sub)
+    # The principals of the request itself: nobody is authenticated twice.
+    found_context.get_prefixed_principals = partial(getattr, request, "prefixed_principals")
+    found_context.target, found_context.wrote_parents = target, False
+    result: Context = found_context
+    return result
+
+
+def may_read(request: Request, target: Target) -> bool:
+    """Whether the user of ``request`` may read the record, by Kinto's own rules."""
+    policy = request.registry.getUtility(IAuthorizationPolicy)
+    try:
+        readable = context(request, target, "GET")
+    except HTTPError:
+        return False
+    return bool(policy.permits(readable, request.prefixed_principals, "dynamic"))
+
+
+def find(request: Request, target: Target) -> dict[str, Any] | None:
+    """The record as it is stored, or None."""
+    try:
+        record: dict[str, Any] = request.registry.storage.get(
+            resource_name="record", parent_id=target.collection_uri, object_id=target.record_id
+        )
+    except ObjectNotFoundError:
+        return None
+    return record
+
+
+def not_found(target: Target) -> HTTPNotFound:
+    """The 404 that Kinto gives for a missing record."""
+    details = {"id": target.record_id, "resource_name": "record"}
+    return http_error(HTTPNotFound(), errno=ERRORS.INVALID_RESOURCE_ID, details=details)
+
+
+def check_preconditions(request: Request, existing: dict[str, Any] | None) -> None:
+    """Refuse what Kinto will refuse, before the body is read.
+
+    These are the rules of Kinto's resources for writing, and their 412 and 400; the
+    sub-request that writes the record applies them once more.
+    """
+    if_match = _precondition(request, "If-Match")
+    if_none_match = _precondition(request, "If-None-Match")
+    if existing is None:
+        failed = if_match is not None
+    else:
+        stale = if_match not in (None, "*") and if_match != existing["last_modified"]
+        failed = stale or if_none_match == "*"
+    if not failed:
+        return
+    seen = {k: v for k, v in (existing or {}).items() if k != "__permissions__"}
+    response = http_error(
+        HTTPPreconditionFailed(),
+        errno=ERRORS.MODIFIED_MEANWHILE,
+        message="Resource was modified meanwhile",
+        details={"existing": seen} if seen else {},
+    )
+    if seen:
+        response.headers["ETag"] = f'"{seen["last_modified"]}"'
+    raise response
+
+
+def write(request: Request, target: Target, body: dict[str, Any], exists: bool) -> Response:
+    """Create or patch the record; other fields are kept.
+
+    :param exists: whether the record existed when it was last looked at. It may have come or
+        gone meanwhile: then, unless the client set a precondition, the other verb is tried.
+    :raises pyramid.httpexceptions.HTTPException: Kinto's refusal.
+    """
+    conditional = "If-Match" in request.headers or "If-None-Match" in request.headers
+    for last_try in (False, False, True):
+        try:
+            return _send(request, target, body, exists, guarded=not conditional)
+        except (HTTPPreconditionFailed, HTTPNotFound):
+            if conditional or last_try:
+                raise
+            exists = not exists
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def remove_attachment(request: Request, target: Target) -> Response:
+    """Take the field out of the record: out, not null, which collection schemas refuse."""
+    sub = _subrequest(
+        request,
+        target,
+        "PATCH",
+        '{"data": {"attachment": null}}',
+        {"Content-Type": "application/merge-patch+json"},  # RFC 7396: null removes the key.
+    )
+    return _answer(request, sub)
+
+
+def _send(
+    request: Request, target: Target, body: dict[str, Any], exists: bool, guarded: bool
+) -> Response:
+    headers = {"Content-Type": "application/json"}
+    if not exists and guarded:
+        # A plain PUT would drop the fields of a record that was created meanwhile.
+        headers["If-None-Match"] = "*"
+    method = "PATCH" if exists else "PUT"
+    return _answer(request, _subrequest(request, target, method, json.dumps(body), headers))
+
+
+def _answer(request: Request, sub: Request) -> Response:
+    response = request.invoke_subrequest(sub, use_tweens=False)
+    if response.status_code >= HTTPBadRequest.code:
+        # Kinto returns validation errors; returned errors would be committed.
+        raise response
+    return response
+
+
+def _subrequest(
+    request: Request,
+    target: Target,
+    method: str,
+    body: str = "",
+    headers: dict[str, str] | None = None,
+) -> Request:
+    path = quote(target.uri)
+    sub = build_request(request, {"method": method, "path": path, "body": body})
+    for name in _NOT_FOR_THE_RECORD:
+        sub.headers.pop(name, None)
+    sub.headers.update(headers or {})
+    return sub
+
+
+def _precondition(request: Request, name: str) -> int | str | None:
+    if name not in request.headers:
+        return None
+    try:
+        parsed: int | str = HeaderQuotedInteger().deserialize(request.headers[name])
+    except colander.Invalid as error:
+        description = "; ".join(error.messages())
+        raise_invalid(request, location="header", name=name, description=description)
+    return parsed

@@ -1,0 +1,43 @@
+"""What lives as long as the server: settings, store, and what its Kinto storage can do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyramid.request import Request
+
+from kinto_attachment.settings import Settings
+from kinto_attachment.storage import Storage
+
+
+@dataclass(frozen=True)
+class Server:
+    """Found by requests as ``request.registry.attachments``."""
+
+    settings: Settings
+    storage: Storage
+    rolls_back: bool
+
+    def capability(self) -> dict[str, Any]:
+        """What a client can know before it sends; ``base_url`` is completed per request."""
+        general = self.settings.policy_for("", "")
+        allowed = general.extensions
+        return {
+            "base_url": self.settings.announced_base_url() or "/",
+            "max_size": general.max_size_bytes or None,
+            "extensions": None if allowed is None else sorted(allowed),
+        }
+
+
+def rolls_back(registry: Any) -> bool:
+    """Whether Kinto's storage undoes an aborted transaction.
+
+    The memory backend never does; PostgreSQL not with ``transaction_per_request = false``.
+    """
+    client = getattr(registry.storage, "client", None)
+    return not getattr(client, "commit_manually", True)
+
+
+def own_base_url(request: Request) -> str:
+    """The server's own URL, ``…/v1/``, before which the plugin's own locations stand."""
+    url: str = request.route_url("hello")
+    return url

@@ -1,0 +1,296 @@
+"""Files in a local directory: atomic, durable, and never outside ``base_path``."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+from pyramid.exceptions import ConfigurationError
+from pyramid_storage.exceptions import FileNotAllowed
+from pyramid_storage.local import LocalFileStorage as PyramidLocalFileStorage
+from zope.interface import implementer
+
+from kinto_attachment import keys
+from kinto_attachment.storage import (
+    CHUNK_SIZE,
+    IStreamingFileStorage,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+    StoredFile,
+    UnsafeKey,
+)
+
+UNFINISHED = ".unfinished"
+"""Folder, below ``base_path``, of files that are still being written."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def _store_errors(passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """One vocabulary of errors for all stores: see :mod:`kinto_attachment.storage`."""
+    try:
+        yield
+    except passing:
+        raise
+    except OSError as error:
+        kind = StorageFull if error.errno in _FULL else StorageUnavailable
+        raise kind(str(error)) from error
+
+
+@implementer(IStreamingFileStorage)
+class LocalFileStorage(PyramidLocalFileStorage):
+    """pyramid_storage's local backend, made streaming, atomic and durable.
+
+    :param base_path: directory of the files; made where it does not exist.
+    :param fsync: whether a file is forced to disk, with its directory, before it counts.
+    :raises pyramid.exceptions.ConfigurationError: where the directory can't be used.
+    """
+
+    def __init__(
+        self,
+        base_path: str,
+        base_url: str = "",
+        extensions: str = "default",
+        fsync: bool = True,
+    ) -> None:
+        super().__init__(os.path.abspath(base_path), base_url, extensions)
+        self.fsync = fsync
+        try:
+            os.makedirs(self._unfinished(), exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"kinto.attachment.base_path = {base_path}: the directory can't be made"
+                f" ({error.strerror}): write one that the server's user may create and write."
+            ) from error
+
+    def path(self, filename: str) -> str:
+        """The absolute path of a key. Raises :class:`UnsafeKey` where it would lead outside."""
+        reason = keys.unsafe_reason(filename)
+        if reason or filename.split("/", 1)[0] == UNFINISHED:
+            raise UnsafeKey(f"{filename!r} is no key of this store: {reason or 'reserved'}")
+        return os.path.join(self.base_path, *filename.split("/"))
+
+    def open_writer(self, key: str, *, mimetype: str, filename: str) -> "LocalWriter":
+        """See :class:`kinto_attachment.storage.Storage`. Type and name are not kept on disk."""
+        temporary = os.path.join(self._unfinished(), secrets.token_hex(16))
+        return LocalWriter(self, temporary, self.path(key))
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> "LocalReader":
+        """See :class:`kinto_attachment.storage.Storage`."""
+        with _store_errors(passing=FileNotFoundError):
+            return LocalReader(open(self.path(key), "rb", buffering=0), start, stop)
+
+    def stat(self, key: str) -> StoredFile:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        with _store_errors(passing=FileNotFoundError):
+            found = os.stat(self.path(key))
+        return StoredFile(key, found.st_size, found.st_mtime)
+
+    def files(self) -> Iterator[StoredFile]:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        with _store_errors():
+            yield from self._walk(self.base_path, "")
+
+    def delete(self, filename: str) -> bool:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        path = self.path(filename)
+        with _store_errors():
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                return False
+        parent = os.path.dirname(path)
+        if keys.is_id(os.path.basename(parent)):
+            # Only this file ever lies in a folder that is named by its id.
+            with contextlib.suppress(OSError):
+                os.rmdir(parent)
+        return True
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        failed: list[str] = []
+        for key in keys:
+            try:
+                self.delete(key)
+            except StorageError as error:
+                failed.append(f"{key} ({error})")
+        if failed:
+            raise StorageError(f"{len(failed)} files could not be removed, first {failed[0]}")
+
+    def remove_unfinished(self, before: float) -> int:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        removed = 0
+        with _store_errors(), os.scandir(self._unfinished()) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < before:
+                        os.unlink(entry.path)
+                        removed += 1
+        return removed
+
+    def probe(self) -> None:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        path = os.path.join(self._unfinished(), f"probe-{secrets.token_hex(16)}")
+        with _store_errors():
+            try:
+                with open(path, "xb") as file:
+                    file.write(b"probe")
+                with open(path, "rb") as file:
+                    if file.read() != b"probe":
+                        raise StorageUnavailable(f"{path} did not keep what was written")
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    def save_file(
+        self,
+        file: IO[bytes],
+        filename: str,
+        folder: str | None = None,
+        randomize: bool = False,
+        extensions: Any = None,
+        **_: Any,
+    ) -> str:
+        """pyramid_storage's entry, for other users of ``request.storage``; returns the key."""
+        if not self.filename_allowed(filename, extensions):
+            raise FileNotAllowed()
+        name = keys.safe_name(os.path.basename(filename))
+        stem, end = os.path.splitext(name)
+        for attempt in range(1000):
+            tried = keys.new_id() + end if randomize else f"{stem}-{attempt}{end}"
+            tried = name if not (attempt or randomize) else tried
+            key = "/".join(part for part in ((folder or "").strip("/"), tried) if part)
+            with contextlib.suppress(FileExistsError):
+                return self._copy(file, key)
+        raise StorageError(f"no free name for {name}")
+
+    def _copy(self, file: IO[bytes], key: str) -> str:
+        file.seek(0)
+        writer = self.open_writer(key, mimetype="", filename="")
+        try:
+            for chunk in iter(lambda: file.read(CHUNK_SIZE), b""):
+                writer.write(chunk)
+            writer.close()
+        except BaseException:
+            writer.abort()
+            raise
+        return key
+
+    def _unfinished(self) -> str:
+        return os.path.join(self.base_path, UNFINISHED)
+
+    def _walk(self, folder: str, prefix: str) -> Iterator[StoredFile]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                key = prefix + entry.name
+                if key == UNFINISHED:
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.is_dir(follow_symlinks=False):
+                        yield from self._walk(entry.path, f"{key}/")
+                    elif entry.is_file(follow_symlinks=False):
+                        found = entry.stat()
+                        yield StoredFile(key, found.st_size, found.st_mtime)
+
+
+class LocalWriter:
+    """A temporary file on the same file system, renamed into place by :meth:`close`."""
+
+    def __init__(self, storage: LocalFileStorage, temporary: str, path: str) -> None:
+        self._storage = storage
+        self._temporary = temporary
+        self._path = path
+        with _store_errors():
+            os.makedirs(os.path.dirname(temporary), exist_ok=True)
+            self._file = open(temporary, "xb", buffering=0)  # noqa: SIM115
+
+    def write(self, data: bytes) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        view = memoryview(data)
+        with _store_errors():
+            while view:  # An unbuffered file may take less than it was given.
+                view = view[self._file.write(view) :]
+
+    def close(self) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        try:
+            with _store_errors(passing=FileExistsError):
+                if self._storage.fsync:
+                    os.fsync(self._file.fileno())
+                self._file.close()
+                self._publish()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
+
+    def _publish(self) -> None:
+        folder = os.path.dirname(self._path)
+        made = _make_folders(folder, self._storage.base_path)
+        # rename() would replace a file silently. The name is taken first, exclusively; this
+        # works on every file system, which link() does not.
+        os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        try:
+            os.replace(self._temporary, self._path)
+            if self._storage.fsync:
+                for directory in {folder, *made}:
+                    _fsync_directory(directory)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            raise
+
+
+class LocalReader:
+    """The bytes of an open file, in chunks of :data:`CHUNK_SIZE`."""
+
+    def __init__(self, file: IO[bytes], start: int, stop: int | None) -> None:
+        self._file = file
+        self._left = None if stop is None else max(0, stop - start)
+        file.seek(start)
+
+    def __iter__(self) -> "LocalReader":
+        return self
+
+    def __next__(self) -> bytes:
+        wanted = CHUNK_SIZE if self._left is None else min(CHUNK_SIZE, self._left)
+        data = self._file.read(wanted) if wanted else b""
+        if not data:
+            self.close()
+            raise StopIteration
+        if self._left is not None:
+            self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """See :class:`kinto_attachment.storage.Reader`."""
+        self._file.close()
+
+
+def _make_folders(folder: str, base_path: str) -> list[str]:
+    """Make ``folder``; returns the directories that got a new entry by that."""
+    missing = []
+    while not os.path.isdir(folder) and folder != base_path:
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        os.makedirs(path, exist_ok=True)
+    return [os.path.dirname(path) for path in missing]
+
+
+def _fsync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
