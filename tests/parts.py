@@ -1,0 +1,202 @@
+"""The real parts that tests run against, and the client that talks to them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import kinto
+import pytest
+import webtest
+from kinto.core.testing import get_user_headers
+
+from kinto_attachment import keys
+from kinto_attachment.links import KEPT, Links
+
+OWNER, OTHER = "owner", "other"
+BUCKET = "/buckets/pictures"
+COLLECTION = f"{BUCKET}/collections/album"
+RECORD = f"{COLLECTION}/records/first"
+ATTACHMENT = f"{RECORD}/attachment"
+
+MEMORY = {
+    "kinto.storage_backend": "kinto.core.storage.memory",
+    "kinto.permission_backend": "kinto.core.permission.memory",
+    "kinto.cache_backend": "kinto.core.cache.memory",
+}
+
+SETTINGS = {
+    "kinto.userid_hmac_secret": "tests",
+    "multiauth.policies": "basicauth",
+    "kinto.http_scheme": "https",  # Else Kinto warns that it is not in use.
+    "kinto.http_host": "localhost",
+    "kinto.includes": "kinto_attachment",
+    "kinto.experimental_collection_schema_validation": "true",
+    "kinto.attachment.extensions": "default+audio+video",
+}
+
+
+def postgresql_settings(url: str, **more: str) -> dict[str, str]:
+    """Kinto's settings for one PostgreSQL database."""
+    found = {}
+    for part in ("storage", "permission", "cache"):
+        found[f"kinto.{part}_backend"] = f"kinto.core.{part}.postgresql"
+        found[f"kinto.{part}_url"] = url
+    return {**found, **more}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Server:
+    """A real Kinto application with the plugin, called through WSGI."""
+
+    def __init__(self, settings: dict[str, str], files: Path | None) -> None:
+        self.files = files
+        self.app = webtest.TestApp(kinto.main({}, **settings))
+        self.registry = self.app.app.registry
+        if settings.get("kinto.readonly") == "true":
+            return  # It looks at what another server made.
+        for backend in ("storage", "permission", "cache"):
+            getattr(self.registry, backend).initialize_schema()
+            getattr(self.registry, backend).flush()
+
+    def as_user(self, user: str | None = OWNER) -> "Client":
+        return Client(self, user)
+
+    def stored_keys(self) -> set[str]:
+        """What lies in the store."""
+        return {file.key for file in self.registry.attachments.storage.files()}
+
+    def unfinished(self) -> list[str]:
+        """What writers left behind (local store)."""
+        assert self.files is not None
+        return [path.name for path in (self.files / ".unfinished").iterdir()]
+
+    def links(self) -> Links:
+        return Links(self.registry.storage)
+
+    def all_links(self) -> list[Any]:
+        rows = self.registry.storage.list_all(resource_name="attachments", parent_id="*")
+        return [row for row in rows if not row["kept"]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record that names a file, with its URI: found through the collections."""
+        storage, found = self.registry.storage, []
+        for bucket in storage.list_all(resource_name="bucket", parent_id=""):
+            bucket_uri = f"/buckets/{bucket['id']}"
+            for collection in storage.list_all(resource_name="collection", parent_id=bucket_uri):
+                uri = f"{bucket_uri}/collections/{collection['id']}"
+                for record in storage.list_all(resource_name="record", parent_id=uri):
+                    if record.get("attachment"):
+                        found.append({"uri": f"{uri}/records/{record['id']}", **record})
+        return found
+
+    def assert_agreement(self) -> None:
+        """Records, links and files say the same, both ways, hashes included."""
+        records = {
+            (r["uri"], keys.id_in_location(r["attachment"]["location"])): r for r in self.records()
+        }
+        links = {(row["record_uri"], row["id"]): row for row in self.all_links()}
+        assert set(records) == set(links)
+        for who, row in links.items():
+            assert row["value"] == records[who]["attachment"]
+            content = b"".join(self.registry.attachments.storage.open(row["key"]))
+            assert (sha256(content), len(content)) == (row["hash"], row["size"])
+        kept = self.registry.storage.list_all(resource_name="attachments", parent_id=f"{KEPT}*")
+        linked = {row["key"] for row in links.values()} | {row["key"] for row in kept}
+        assert {key for key in self.stored_keys() if keys.id_of_key(key)} == linked
+        if self.files is not None:
+            assert self.unfinished() == []
+
+
+class Client:
+    """One user's requests."""
+
+    def __init__(self, server: Server, user: str | None) -> None:
+        self.server = server
+        self.headers = get_user_headers(user) if user else {}
+
+    @property
+    def principal(self) -> str:
+        return self.get("/").json["user"]["id"]
+
+    def request(self, method: str, path: str, status: Any = None, **how: Any) -> Any:
+        headers = {**self.headers, **how.pop("headers", {})}
+        return self.server.app.request(
+            f"/v1{path}", method=method, headers=headers, status=status, **how
+        )
+
+    def json(
+        self, method: str, path: str, body: Any = None, status: Any = None, **headers: str
+    ) -> Any:
+        name = method.lower()
+        call = getattr(self.server.app, f"{name}_json")
+        headers = {**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        return call(f"/v1{path}", {} if body is None else body, headers=headers, status=status)
+
+    def get(self, path: str, status: Any = None, **headers: str) -> Any:
+        return self.request("GET", path, status, headers=_named(headers))
+
+    def delete(self, path: str, status: Any = None, **headers: str) -> Any:
+        return self.request("DELETE", path, status, headers=_named(headers))
+
+    def put(self, path: str, body: bytes, status: Any = None, **headers: str) -> Any:
+        return self.request("PUT", path, status, body=body, headers=_named(headers))
+
+    def upload(
+        self,
+        path: str = ATTACHMENT,
+        content: bytes = b"hello",
+        filename: str = "photo.jpg",
+        mimetype: str | None = "image/jpeg",
+        status: Any = None,
+        fields: dict[str, str] | None = None,
+        **headers: str,
+    ) -> Any:
+        """A multipart POST, as a browser would send it."""
+        body, content_type = multipart(
+            [(k, None, None, v.encode()) for k, v in (fields or {}).items()]
+            + [("attachment", filename, mimetype, content)]
+        )
+        return self.post(path, body, content_type, status, **headers)
+
+    def post(
+        self, path: str, body: bytes, content_type: str, status: Any = None, **headers: str
+    ) -> Any:
+        headers = {"Content-Type": content_type, **_named(headers)}
+        return self.request("POST", path, status, body=body, headers=headers)
+
+    def make_collection(
+        self, uri: str = COLLECTION, data: Any = None, permissions: Any = None
+    ) -> None:
+        bucket = "/".join(uri.split("/")[:3])
+        self.json("put", bucket)
+        self.json("put", uri, {"data": data or {}, "permissions": permissions or {}})
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def multipart(
+    parts: list[tuple[str, str | None, str | None, bytes]], boundary: str = "frontier"
+) -> tuple[bytes, str]:
+    """A multipart body of (name, filename, media type, content), and its Content-Type."""
+    body = b""
+    for name, filename, mimetype, content in parts:
+        disposition = f'form-data; name="{name}"'
+        if filename is not None:
+            disposition += f'; filename="{filename}"'
+        head = f"--{boundary}\r\nContent-Disposition: {disposition}\r\n"
+        if mimetype:
+            head += f"Content-Type: {mimetype}\r\n"
+        body += head.encode() + b"\r\n" + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def every_backend() -> Any:
+    """Run a test on each of Kinto's storages that behave differently."""
+    return pytest.mark.parametrize(
+        "backend", ["memory", "postgresql", "postgresql-autocommit"], indirect=True
+    )
