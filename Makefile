@@ -37,8 +37,8 @@ format: $(VENV)/.tests ## put the code into the project's style
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-soak: $(VENV)/.tests ## run a server under load for long, and watch its memory and files
-	@$(VENV)/bin/python -m benchmarks.soak $(ARGS)
+soak: $(VENV)/.tests ## break record, link and file at random for long; prints its seed
+	@$(VENV)/bin/python -m tests.faults.campaign $(ARGS)
 
 bench: $(VENV)/.tests ## measure the figures that the README gives
 	@$(VENV)/bin/python -m benchmarks $(ARGS)

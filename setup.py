@@ -35,6 +35,7 @@ TESTS = [
     "coverage>=7.10",  # the first that measures subprocesses by itself
     "mypy>=1.16",
     "ruff>=0.12",
+    "types-tqdm",
     # Real services to run against: S3, Google Cloud Storage, PostgreSQL.
     "moto[server]>=5.1",
     "gcp-storage-emulator>=2024.8",
@@ -84,6 +85,7 @@ setup(
         "kinto>=26",
         "multipart>=2.0,<3",
         "pyramid_storage>=2.0",
+        "tqdm>=4.66",
     ],
     extras_require={
         "s3": S3,

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 import mimetypes
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,7 +12,9 @@ from typing import Any
 from kinto_attachment import keys
 from kinto_attachment.errors import Refused
 from kinto_attachment.settings import Policy, Settings
-from kinto_attachment.storage import Storage
+from kinto_attachment.storage import Storage, StorageError, StorageUnavailable, lacks
+
+logger = logging.getLogger(__name__)
 
 GENERIC = "application/octet-stream"
 
@@ -109,9 +112,12 @@ def store(
             writer.write(chunk)
         if expected and digest.digest() != expected.sha256:
             raise Refused("digest_differs", header=expected.header)
-        writer.close()
+        key = writer.close() or key
+        if "read" not in lacks(storage) and storage.stat(key).size != size:
+            raise StorageUnavailable(f"{key} lost bytes: {size} were written")
     except BaseException:
         writer.abort()
+        _forget(storage, key)
         raise
     location = settings.location(key, target.uri, file_id)
     attachment = Attachment(filename, digest.hexdigest(), location, mimetype, size)
@@ -162,6 +168,17 @@ def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:
         name = None
     folder = policy.folder.format(bucket_id=target.bucket_id, collection_id=target.collection_id)
     return keys.build(file_id, folder, name, end)
+
+
+def _forget(storage: Storage, key: str) -> None:
+    """Remove what a store may have kept although it reported a failure.
+
+    The key was made a moment ago and nobody else knows it.
+    """
+    try:
+        storage.delete(key)
+    except StorageError as error:
+        logger.warning("%s is left to gc: %s", key, error)
 
 
 def _is_media_type(text: str) -> bool:

@@ -1,13 +1,16 @@
 """Keeps record, link and file in agreement: what the listeners do for one request."""
 
+from itertools import groupby
 from typing import Any
 
+from kinto.core.storage import Filter
+from kinto.core.utils import COMPARISON
 from pyramid.request import Request
 
 from kinto_attachment import keys
 from kinto_attachment.attachments import Target
 from kinto_attachment.errors import Refused
-from kinto_attachment.files import MAX_REMOVALS, Files
+from kinto_attachment.files import Files
 from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.records import find, may_read
 
@@ -32,12 +35,13 @@ class Bookkeeping:
         Judged by value and by nothing else: unchanged, stored by this very request, equal to a
         file that this server stored and that the caller may read, or removed.
 
+        The links are read even where there is no attachment to be seen: another transaction
+        may have added one that this one's older copy of the record has just overwritten.
+
         :param old: the record's former ``attachment``, or None.
         :param new: the present one, or None.
         :raises Refused: for any other value; no link was touched then.
         """
-        if new is None and old is None:
-            return
         held = self._links.of_record(target.uri)
         kept = next((link for link in held if link.value == new), None)
         if new is not None and kept is None:
@@ -61,14 +65,19 @@ class Bookkeeping:
     def deleted_below(self, uri: str) -> None:
         """A bucket or a collection was deleted, and all its records with it.
 
-        Above :data:`~kinto_attachment.files.MAX_REMOVALS` the rest is left to ``gc``.
+        Kinto deletes at most ``storage_max_fetch_size`` rows, and leaves the rest behind to
+        come back when the collection is made anew. So the records whose files go are deleted
+        here, whatever their number.
         """
-        seen = 0
         for page in self._links.below(uri):
             self._release(page, below=uri)
-            seen += len(page)
-            if seen >= MAX_REMOVALS:
-                return
+            for collection_uri, links in groupby(sorted(page, key=_record), key=_collection):
+                self._request.registry.storage.delete_all(
+                    resource_name="record",
+                    parent_id=collection_uri,
+                    filters=[Filter("id", [_target(k).record_id for k in links], COMPARISON.IN)],
+                    with_deleted=False,
+                )
 
     def put_back(self, target: Target, old: dict[str, Any] | None) -> None:
         """Undo a refused change where the storage can't roll back."""
@@ -108,7 +117,7 @@ class Bookkeeping:
         for link in self._links.of_files([file_id]):
             if link.value != new or link.kept:
                 continue
-            source = Target.of_uri(link.record_uri)
+            source = _target(link)
             if not (by_plugin or may_read(self._request, source)):
                 continue
             if self._links.hold(link):
@@ -129,33 +138,52 @@ class Bookkeeping:
     def _release(self, links: list[Link], below: str | None = None) -> None:
         """Remove links; a file that nothing holds any more goes after the commit.
 
+        Who else holds a file is looked at when the links are gone, for only then all copies
+        that were under way have been committed or given up.
+
         :param below: all links are below this URI, so they may be removed at once.
         """
-        if not links:
+        removed = self._remove_at_once(links, below) if below else self._remove(links)
+        if not removed:
             return
-        going = {(link.file_id, link.record_uri) for link in links}
-        others = {
-            link.file_id
-            for link in self._links.of_files({link.file_id for link in links})
-            if (link.file_id, link.record_uri) not in going or link.kept
-        }
-        if below:
-            alone = [link for link in links if link.file_id not in others]
-            if alone:
-                self._links.remove_below(below, [link.file_id for link in alone])
-            removed = alone
-            links = [link for link in links if link.file_id in others]
-        else:
-            removed = []
-        removed += [link for link in links if self._links.remove(link)]
+        holders = self._links.of_files({link.file_id for link in removed})
+        going = {(link.file_id, link.record_uri) for link in removed}
+        again = [k for k in holders if (k.file_id, k.record_uri) in going and not k.kept]
+        self._remove(again)  # A copy has locked, and so rewritten, them meanwhile.
+        held = {link.file_id for link in holders if link not in again}
         for link in removed:
-            self._discard(link, held=link.file_id in others)
+            if link.file_id not in held:
+                self._discard(link)
 
-    def _discard(self, link: Link, held: bool) -> None:
-        if held:
-            return
-        place = Target.of_uri(link.record_uri)
+    def _remove(self, links: list[Link]) -> list[Link]:
+        return [link for link in links if self._links.remove(link)]
+
+    def _remove_at_once(self, links: list[Link], below: str) -> list[Link]:
+        """As :meth:`_remove`, in one statement, but for what neighbours share."""
+        shared: set[str] = set()
+        if "_" in below:
+            holders = self._links.of_files({link.file_id for link in links})
+            shared = {k.file_id for k in holders if not k.parent.startswith(f"{below}/")}
+        alone = [link for link in links if link.file_id not in shared]
+        if alone:
+            self._links.remove_below(below, [link.file_id for link in alone])
+        return alone + self._remove([link for link in links if link.file_id in shared])
+
+    def _discard(self, link: Link) -> None:
+        place = _target(link)
         if self._settings.policy_for(place.bucket_id, place.collection_id).keep_old_files:
             self._links.add(Link(**{**vars(link), "kept": True}))
         else:
             self._files.discard(link.key)
+
+
+def _target(link: Link) -> Target:
+    return Target.of_uri(link.record_uri)
+
+
+def _record(link: Link) -> str:
+    return link.record_uri
+
+
+def _collection(link: Link) -> str:
+    return _target(link).collection_uri

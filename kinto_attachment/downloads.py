@@ -2,21 +2,14 @@
 
 import base64
 from collections.abc import Callable, Iterator
-from urllib.parse import quote
 
+from pyramid.httpexceptions import HTTPFound
 from pyramid.request import Request
 from pyramid.response import Response
 
+from kinto_attachment.disposition import disposition
 from kinto_attachment.links import Link
-from kinto_attachment.storage import Reader, Storage
-
-INLINE = (
-    {f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp", "avif", "bmp", "tiff")}
-    | {f"audio/{kind}" for kind in ("mpeg", "ogg", "wav", "x-wav", "flac", "aac", "mp4", "webm")}
-    | {f"video/{kind}" for kind in ("mp4", "webm", "ogg", "mpeg", "quicktime")}
-    | {"text/plain"}
-)
-"""Types that no browser runs script from; all others go out as a download."""
+from kinto_attachment.storage import Reader, Storage, Unsupported, lacks
 
 
 class Stream(Response):
@@ -65,6 +58,8 @@ class Chunks:
 def respond(request: Request, storage: Storage, link: Link) -> Response:
     """Serve a file. Raises FileNotFoundError and
     :class:`~kinto_attachment.storage.StorageError`."""
+    if "read" in lacks(storage):
+        return _redirect(storage, link)
     found = storage.stat(link.key)
     response = Stream(conditional_response=True, request=request)
     response.content_type = link.mimetype
@@ -95,10 +90,9 @@ def respond(request: Request, storage: Storage, link: Link) -> Response:
     return response
 
 
-def disposition(filename: str, mimetype: str) -> str:
-    """``Content-Disposition`` (RFC 6266) with the original name in any alphabet."""
-    kind = "inline" if mimetype in INLINE else "attachment"
-    plain = "".join(
-        c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in filename
-    )
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+def _redirect(storage: Storage, link: Link) -> Response:
+    """To where the backend itself says that the file is."""
+    url = str(storage.url(link.key))
+    if not url.startswith(("https://", "http://")):
+        raise Unsupported(f"{link.key} can't be downloaded: the backend's URL of it is {url!r}")
+    return HTTPFound(location=url, headers={"Cache-Control": "private, no-cache"})

@@ -127,3 +127,9 @@ def as_http_error(request: Request, refused: Refused) -> httpexceptions.HTTPErro
         seconds = request.registry.settings["retry_after_seconds"]
         response.headers["Retry-After"] = str(seconds)
     return response
+
+
+def refuse_in_batch(request: Request) -> None:
+    """Raise :class:`Refused` for a member of a batch, whose bodies are JSON both ways."""
+    if hasattr(request, "parent"):
+        raise Refused("in_batch")

@@ -7,8 +7,6 @@ on every manager *after* success, so this one is inert once settled.
 
 import logging
 import sys
-from collections.abc import Iterable
-from itertools import islice
 
 import transaction
 from transaction.interfaces import IDataManager
@@ -42,6 +40,7 @@ class Files:
         self.linked: set[str] = set()
         self._published: set[str] = set()
         self._discarded: dict[str, None] = {}
+        self._left_to_gc = 0
 
     @classmethod
     def current(cls, storage: Storage, rolls_back: bool) -> "Files":
@@ -64,8 +63,14 @@ class Files:
         self._published.add(file_id)
 
     def discard(self, key: str) -> None:
-        """No record names this file any more: it goes once the transaction has succeeded."""
-        self._discarded[key] = None
+        """No record names this file any more: it goes once the transaction has succeeded.
+
+        Beyond :data:`MAX_REMOVALS` it is left to ``gc``: no deletion holds its response hostage.
+        """
+        if len(self._discarded) < MAX_REMOVALS:
+            self._discarded[key] = None
+        else:
+            self._left_to_gc += 1
 
     def abort(self, _: object) -> None:
         """The transaction was given up, or it is over (see the module's first lines)."""
@@ -107,12 +112,11 @@ class Files:
 
     def _remove(self, doomed: list[str]) -> None:
         """Never raises: the transaction is over, and gc finds what could not be removed."""
+        if self._left_to_gc:
+            logger.warning("%d more files are left to gc.", self._left_to_gc)
         if not doomed:
             return
-        now: Iterable[str] = islice(doomed, MAX_REMOVALS)
         try:
-            self._storage.delete_many(now)
+            self._storage.delete_many(doomed)
         except StorageError as error:
             logger.error("Files are left to gc: %s", error)
-        if len(doomed) > MAX_REMOVALS:
-            logger.warning("%d files are left to gc.", len(doomed) - MAX_REMOVALS)

@@ -4,16 +4,12 @@ Nothing here keeps more of the file than one chunk. ``cgi``, ``request.POST`` an
 ``request.body`` are never used: each of them would read the whole body first.
 """
 
-import base64
-import binascii
-import hashlib
-import io
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from email.message import Message
-from email.utils import collapse_rfc2231_value
 from typing import Any
+from urllib.parse import unquote
 
 from kinto.core.utils import json
 from multipart import (
@@ -25,7 +21,8 @@ from multipart import (
 )
 from pyramid.request import Request
 
-from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachment
+from kinto_attachment.attachments import FilePart, StoredAttachment
+from kinto_attachment.bodies import Body
 from kinto_attachment.errors import Refused
 from kinto_attachment.storage import CHUNK_SIZE
 
@@ -36,56 +33,12 @@ MAX_BOUNDARY = 70
 OVERHEAD = 2 * MAX_FIELD_BYTES + 16 * 1024
 """The most, in bytes, that a form may weigh beside its file."""
 
+_EXTENDED = re.compile(
+    r";\s*filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'((?:[\w.!#$&+^`|~-]|%[0-9a-f]{2})+)",
+    re.IGNORECASE | re.ASCII,
+)
+
 FIELDS = ("data", "permissions")
-
-
-class Body:
-    """The request's body as a stream that is read once, never beyond its Content-Length."""
-
-    def __init__(self, request: Request) -> None:
-        """Take the stream over from the request.
-
-        An error reporter that looks at the request later would otherwise read the rest of the
-        upload into memory.
-
-        :raises Refused: without Content-Length, unless the body is chunked.
-        """
-        environ = request.environ
-        self._input = environ["wsgi.input"]
-        self.length = content_length(request)
-        self.received = 0
-        self._digest = hashlib.sha256() if "Content-Digest" in request.headers else None
-        environ["wsgi.input"] = io.BytesIO()
-        environ["CONTENT_LENGTH"] = "0"
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; nothing at the end. Raises :class:`Refused` when cut off."""
-        if self.length is not None:
-            size = min(size, self.length - self.received)
-        if not size:
-            return b""
-        try:
-            data: bytes = self._input.read(size)
-        except Exception as error:  # Each WSGI server has its own for a client that is gone.
-            raise self._truncated() from error
-        self.received += len(data)
-        if not data and self.length is not None:
-            raise self._truncated()
-        if self._digest:
-            self._digest.update(data)
-        return data
-
-    def chunks(self) -> Iterator[bytes]:
-        """The whole body, chunk by chunk."""
-        return iter(lambda: self.read(CHUNK_SIZE), b"")
-
-    def sha256(self) -> bytes | None:
-        """The digest of all bytes read, where the client sent ``Content-Digest``."""
-        return self._digest.digest() if self._digest else None
-
-    def _truncated(self) -> Refused:
-        expected = self.length if self.length is not None else "all"
-        return Refused("truncated_body", received=self.received, expected=expected)
 
 
 @dataclass(frozen=True)
@@ -94,17 +47,6 @@ class Form:
 
     stored: StoredAttachment
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-def content_length(request: Request) -> int | None:
-    """The announced length in bytes; None for a chunked body. Raises :class:`Refused`."""
-    announced = request.environ.get("CONTENT_LENGTH") or ""
-    if announced.isdigit():
-        return int(announced)
-    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    if chunked or request.environ.get("wsgi.input_terminated"):
-        return None
-    raise Refused("no_length")
 
 
 def boundary_of(content_type: str) -> str:
@@ -125,8 +67,9 @@ def read_form(
     """
     stored: list[StoredAttachment] = []
     fields: dict[str, dict[str, Any]] = {}
-    parser = PushMultipartParser(boundary_of(content_type), max_segment_count=8)
+    boundary = boundary_of(content_type)
     try:
+        parser = PushMultipartParser(boundary, max_segment_count=8)
         events = parser.parse_blocking(body.read, CHUNK_SIZE)
         for part in events:
             if not isinstance(part, MultipartSegment):
@@ -152,25 +95,6 @@ def raw_part(request: Request, body: Body) -> FilePart:
     return FilePart(filename, request.headers.get("Content-Type"), body.chunks())
 
 
-def expected_digest(request: Request, header: str) -> ExpectedDigest | None:
-    """The SHA-256 in ``Repr-Digest`` or ``Content-Digest`` (RFC 9530); other algorithms are
-    passed over. Raises :class:`Refused` where it can't be read."""
-    for member in request.headers.get(header, "").split(","):
-        algorithm, _, value = member.strip().partition("=")
-        if algorithm.strip().lower() != "sha-256":
-            continue
-        try:
-            if not re.fullmatch(r":[^:]*:", value):
-                raise binascii.Error
-            digest = base64.b64decode(value[1:-1], validate=True)
-        except binascii.Error:
-            digest = b""
-        if len(digest) != hashlib.sha256().digest_size:
-            raise Refused("bad_digest", header=header)
-        return ExpectedDigest(header, digest)
-    return None
-
-
 def _check_name(name: str, already: list[str]) -> None:
     if name in already:
         raise Refused("second_file", name=name)
@@ -191,7 +115,7 @@ def _json_object(name: str, payload: Iterator[bytes]) -> dict[str, Any]:
             raise Refused("field_too_large", name=name, limit=MAX_FIELD_BYTES)
     try:
         value = json.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise Refused("bad_field", name=name, why=str(error)) from error
     if not isinstance(value, dict):
         raise Refused("bad_field", name=name, why=f"it is {type(value).__name__}")
@@ -199,15 +123,14 @@ def _json_object(name: str, payload: Iterator[bytes]) -> dict[str, Any]:
 
 
 def _disposition_filename(disposition: str) -> str | None:
-    """``filename*`` (RFC 6266), which may hold any letter, before plain ``filename``."""
-    if "filename*" in disposition.lower():
-        message = Message()
-        message["Content-Disposition"] = disposition
-        params: Any = message.get_params([], "content-disposition")
-        values = [value for name, value in params if name == "filename"]
-        encoded = next((value for value in values if isinstance(value, tuple)), None)
-        if encoded:
-            return collapse_rfc2231_value(encoded)
+    """``filename*``, which may hold any letter, before plain ``filename`` (RFC 6266).
+
+    An extended value that can't be read is passed over, as RFC 8187 asks for.
+    """
+    extended = _EXTENDED.search(disposition)
+    if extended:
+        with contextlib.suppress(UnicodeDecodeError):
+            return unquote(extended[2], extended[1], "strict")
     options = parse_options_header(disposition, unquote=content_disposition_unquote)[1]
     filename: str | None = options.get("filename")
     return filename

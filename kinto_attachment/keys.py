@@ -62,7 +62,7 @@ def unsafe_reason(key: str) -> str | None:
     """Why ``key`` may not be used in a store, or None where it may."""
     if not key or key.startswith("/") or key.endswith("/"):
         return "it must be a relative path"
-    if "\0" in key or "\\" in key:
+    if "\\" in key or any(unicodedata.category(c) == "Cc" for c in key):
         return "it has a forbidden character"
     if any(part in ("", ".", "..") for part in key.split("/")):
         return "it has an empty, '.' or '..' segment"
@@ -79,8 +79,9 @@ def client_filename(sent: str | None) -> str:
 
 def extension(filename: str) -> str:
     """The lower-case extension with its dot (``.jpg``), or an empty string."""
-    stem, dotted = os.path.splitext(filename)
-    letters = "".join(c for c in dotted.lower() if _is_letter(c) or c in "-_")
+    stem, dotted = os.path.splitext(unicodedata.normalize("NFC", filename))
+    kept = "".join(c for c in dotted.lower() if _is_letter(c) or c in "-_")
+    letters = unicodedata.normalize("NFC", kept)
     if not stem or not letters or len(letters.encode("utf-8")) > MAX_EXTENSION_BYTES:
         return ""
     return f".{letters}"
@@ -90,20 +91,18 @@ def safe_name(filename: str) -> str:
     """A name that every store can hold and that still reads like ``filename``.
 
     Letters and digits of any alphabet are kept; anything else but ``.``, ``-`` and ``_``
-    becomes ``_``. Never empty, never hidden, never a device name, at most
-    :data:`MAX_NAME_BYTES` bytes of UTF-8.
+    becomes ``_``. The extension is the one that :func:`extension` gives. Never empty, never
+    hidden, never a device name, at most :data:`MAX_NAME_BYTES` bytes of UTF-8.
     """
+    end = extension(filename)
     composed = unicodedata.normalize("NFC", filename)
-    name = "".join(c if _is_letter(c) or c in ".-_" else "_" for c in composed)
-    name = re.sub(r"_{2,}", "_", name).lstrip("._").rstrip(".")
-    end = extension(name)
-    stem = name[: len(name) - len(end)] if end else name
-    stem = _cut(stem, MAX_NAME_BYTES - len(end.encode("utf-8")))
-    if not stem.strip("._-"):
-        stem = "file"
-    if stem.split(".")[0].lower() in _DEVICES:
+    stem = os.path.splitext(composed)[0] if end else composed
+    stem = "".join(c if _is_letter(c) or c in ".-_" else "_" for c in stem)
+    stem = re.sub(r"_{2,}", "_", stem).lstrip("._")
+    if unicodedata.normalize("NFKC", stem).split(".", 1)[0].lower() in _DEVICES:
         stem = f"_{stem}"
-    return stem + end
+    stem = _cut(stem, MAX_NAME_BYTES - len(end.encode("utf-8"))).rstrip(".")
+    return (stem if stem.strip("._-") else "file") + end
 
 
 def build(file_id: str, folder: str, name: str | None, end: str) -> str:

@@ -7,7 +7,7 @@ spot. Kinto's counters plugin counts that resource name.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kinto.core.storage import Filter, Sort
@@ -22,6 +22,9 @@ KEPT = "/kept"
 URI, so that they outlive the deletion of the bucket."""
 
 PAGE = 1000
+
+MAX_HOLDERS = 100
+"""How many transactions that copy a file at once are waited for."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Link:
     size: int
     value: dict[str, Any]
     kept: bool = False
+    modified: int = field(default=0, compare=False)
+    """When the row was last written, in milliseconds since 1970."""
 
     @classmethod
     def of(cls, stored: StoredAttachment) -> "Link":
@@ -84,6 +89,7 @@ class Link:
             row["size"],
             row["value"],
             row["kept"],
+            row["last_modified"],
         )
 
     @property
@@ -115,36 +121,37 @@ class Links:
         Pages are safe to remove while iterating. A page may be empty where the pattern
         catches neighbours: Kinto's PostgreSQL backend does not escape ``_`` in it.
         """
-        last = ""
-        while True:
-            rules = [[Filter("id", last, COMPARISON.GT)]] if last else None
-            page = self._list(
-                f"{uri}/*", sorting=[Sort("id", 1)], pagination_rules=rules, limit=PAGE
-            )
+        for page in self._pages(f"{uri}/*"):
             yield [link for link in page if link.record_uri.startswith(f"{uri}/")]
-            if len(page) < PAGE:
-                return
-            last = page[-1].file_id
+
+    def everything(self) -> Iterator[list[Link]]:
+        """All links, the kept ones too, page by page; also safe to remove while iterating."""
+        return self._pages("*")
 
     def add(self, link: Link) -> None:
         """Write one link. Raises Kinto's UnicityError where it exists."""
         self._storage.create(resource_name=RESOURCE, parent_id=link.parent, obj=link.row())
 
     def remove(self, link: Link) -> bool:
-        """Remove one link; False where somebody else was quicker."""
-        try:
-            self._storage.delete(
-                resource_name=RESOURCE,
-                parent_id=link.parent,
-                object_id=link.file_id,
-                with_deleted=False,
-            )
-        except ObjectNotFoundError:
-            return False
-        return True
+        """Remove one link; False where somebody else was quicker.
+
+        PostgreSQL does not show a row that :meth:`hold` wrote anew to the statement that had
+        waited for its lock, so a missing row is looked for, and removed, once more.
+        """
+        where = {"resource_name": RESOURCE, "parent_id": link.parent, "object_id": link.file_id}
+        for _ in range(MAX_HOLDERS):
+            try:
+                self._storage.delete(with_deleted=False, **where)
+            except ObjectNotFoundError:
+                if not self._list(link.parent, filters=[_is(link.file_id)]):
+                    return False
+            else:
+                return True
+        return False
 
     def remove_below(self, uri: str, file_ids: list[str]) -> None:
-        """Remove all links below ``uri`` to files that nothing outside of it holds."""
+        """Remove all links below ``uri`` to these files, and, where the URI has an ``_``, those
+        of neighbours too: see :meth:`below`."""
         self._storage.delete_all(
             resource_name=RESOURCE,
             parent_id=f"{uri}/*",
@@ -164,6 +171,28 @@ class Links:
         self.add(link)
         return True
 
+    def _pages(self, parent_id: str) -> Iterator[list[Link]]:
+        """Pages in the order of file ids. All links to one file are on one page, since the
+        next one starts behind an id."""
+        last, size = "", PAGE
+        while True:
+            rules = [[Filter("id", last, COMPARISON.GT)]] if last else None
+            page = self._list(
+                parent_id, sorting=[Sort("id", 1)], pagination_rules=rules, limit=size
+            )
+            if len(page) < size:
+                yield page
+                return
+            whole = [link for link in page if link.file_id != page[-1].file_id]
+            size = PAGE if whole else 2 * size  # One file with more links than a page.
+            if whole:
+                last = whole[-1].file_id
+                yield whole
+
     def _list(self, parent_id: str, **how: Any) -> list[Link]:
         rows = self._storage.list_all(resource_name=RESOURCE, parent_id=parent_id, **how)
         return [Link.from_row(row) for row in rows]
+
+
+def _is(file_id: str) -> Filter:
+    return Filter("id", file_id, COMPARISON.EQ)

@@ -49,6 +49,8 @@ def on_record_changed(event: ResourceChanged) -> None:
     refused = None
     for target, change in _changes(event):
         old, new = change.get("old"), change["new"]
+        if old is None and _value(new) is None:
+            continue  # A new record without a file: nothing can be linked to it.
         try:
             books.record_written(target, _value(old), _value(new), event.payload)
         except Refused as error:

@@ -8,10 +8,8 @@ from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import colander
 from kinto.authorization import RouteFactory
-from kinto.core.errors import ERRORS, http_error, raise_invalid
-from kinto.core.schema import HeaderQuotedInteger
+from kinto.core.errors import ERRORS, http_error
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import build_request, json
 from pyramid.httpexceptions import (
@@ -100,33 +98,6 @@ def not_found(target: Target) -> HTTPNotFound:
     return http_error(HTTPNotFound(), errno=ERRORS.INVALID_RESOURCE_ID, details=details)
 
 
-def check_preconditions(request: Request, existing: dict[str, Any] | None) -> None:
-    """Refuse what Kinto will refuse, before the body is read.
-
-    These are the rules of Kinto's resources for writing, and their 412 and 400; the
-    sub-request that writes the record applies them once more.
-    """
-    if_match = _precondition(request, "If-Match")
-    if_none_match = _precondition(request, "If-None-Match")
-    if existing is None:
-        failed = if_match is not None
-    else:
-        stale = if_match not in (None, "*") and if_match != existing["last_modified"]
-        failed = stale or if_none_match == "*"
-    if not failed:
-        return
-    seen = {k: v for k, v in (existing or {}).items() if k != "__permissions__"}
-    response = http_error(
-        HTTPPreconditionFailed(),
-        errno=ERRORS.MODIFIED_MEANWHILE,
-        message="Resource was modified meanwhile",
-        details={"existing": seen} if seen else {},
-    )
-    if seen:
-        response.headers["ETag"] = f'"{seen["last_modified"]}"'
-    raise response
-
-
 def write(request: Request, target: Target, body: dict[str, Any], exists: bool) -> Response:
     """Create or patch the record; other fields are kept.
 
@@ -155,6 +126,13 @@ def remove_attachment(request: Request, target: Target) -> Response:
         {"Content-Type": "application/merge-patch+json"},  # RFC 7396: null removes the key.
     )
     return _answer(request, sub)
+
+
+def with_headers(response: Response, answer: Response) -> Response:
+    """``response`` with the version of the record that Kinto's ``answer`` has."""
+    for name in ("ETag", "Last-Modified"):
+        response.headers[name] = answer.headers[name]
+    return response
 
 
 def _send(
@@ -189,14 +167,3 @@ def _subrequest(
         sub.headers.pop(name, None)
     sub.headers.update(headers or {})
     return sub
-
-
-def _precondition(request: Request, name: str) -> int | str | None:
-    if name not in request.headers:
-        return None
-    try:
-        parsed: int | str = HeaderQuotedInteger().deserialize(request.headers[name])
-    except colander.Invalid as error:
-        description = "; ".join(error.messages())
-        raise_invalid(request, location="header", name=name, description=description)
-    return parsed

@@ -6,7 +6,7 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Storage
+from kinto_attachment.storage import Storage, lacks
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,22 @@ class Server:
     storage: Storage
     rolls_back: bool
 
+    @classmethod
+    def of(cls, request: Request) -> "Server":
+        """The one that a request came to."""
+        server: Server = request.registry.attachments
+        return server
+
     def capability(self) -> dict[str, Any]:
         """What a client can know before it sends; ``base_url`` is completed per request."""
         general = self.settings.policy_for("", "")
         allowed = general.extensions
+        missing = sorted(lacks(self.storage))
         return {
             "base_url": self.settings.announced_base_url() or "/",
             "max_size": general.max_size_bytes or None,
             "extensions": None if allowed is None else sorted(allowed),
+            **({"unsupported": missing} if missing else {}),
         }
 
 

@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import transaction
 from kinto.core import Service
 from pyramid.config import Configurator
-from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import attachments, downloads, forms, openapi, records
-from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachment, Target
+from kinto_attachment import downloads, openapi, preconditions, records, uploads
+from kinto_attachment.attachments import Target
 from kinto_attachment.default_bucket import ensure_parents
-from kinto_attachment.errors import Refused, as_http_error
-from kinto_attachment.files import Files
+from kinto_attachment.errors import Refused, as_http_error, refuse_in_batch
 from kinto_attachment.links import Links
 from kinto_attachment.server import Server
 from kinto_attachment.storage import StorageError, StorageFull
@@ -39,7 +36,7 @@ def includeme(config: Configurator) -> None:
     upload.update(openapi.responses("412", "413", "503", "507"))
     service.add_view(
         "POST",
-        _refusing(post),
+        _refusing(uploads.post),
         permission="dynamic",
         content_type=("multipart/form-data",),
         schema=openapi.FormRequest(),
@@ -48,7 +45,7 @@ def includeme(config: Configurator) -> None:
     )
     service.add_view(
         "PUT",
-        _refusing(put),
+        _refusing(uploads.put),
         permission="dynamic",
         schema=openapi.RawRequest(),
         response_schemas=upload,
@@ -89,40 +86,10 @@ def permission_context(request: Request) -> Any:
     return context
 
 
-def post(request: Request) -> Any:
-    """Store the file of a multipart form."""
-    content_type = request.headers.get("Content-Type", "")
-    forms.boundary_of(content_type)
-    digest = forms.expected_digest(request, "Repr-Digest")
-    whole = forms.expected_digest(request, "Content-Digest")
-
-    def read(body: forms.Body, store: Callable[[FilePart], StoredAttachment]) -> forms.Form:
-        form = forms.read_form(body, content_type, store)
-        if whole:
-            # RFC 9530 means the multipart body; clients often mean the file. Either will do.
-            of_file = bytes.fromhex(form.stored.attachment.hash)
-            if whole.sha256 not in (of_file, body.sha256()):
-                raise Refused("digest_differs", header=whole.header)
-        return form
-
-    return _upload(request, read, digest, overhead=forms.OVERHEAD)
-
-
-def put(request: Request) -> Any:
-    """Store the body as it is: ``curl -T``."""
-    digest = forms.expected_digest(request, "Repr-Digest")
-    digest = digest or forms.expected_digest(request, "Content-Digest")
-
-    def read(body: forms.Body, store: Callable[[FilePart], StoredAttachment]) -> forms.Form:
-        return forms.Form(stored=store(forms.raw_part(request, body)))
-
-    return _upload(request, read, digest, overhead=0)
-
-
 def get(request: Request) -> Response:
     """Serve the file of a record that the caller may read."""
-    _refuse_in_batch(request)
-    target, server = request.context.target, _server(request)
+    refuse_in_batch(request)
+    target, server = request.context.target, Server.of(request)
     record = records.find(request, target)
     if record is None:
         raise records.not_found(target)
@@ -136,7 +103,9 @@ def get(request: Request) -> Response:
         response = downloads.respond(request, server.storage, link)
     except FileNotFoundError:
         raise Refused("file_missing", record=target.record_id) from None
-    _metrics(request).count("attachment_downloads", unique=[("method", request.method.lower())])
+    request.registry.metrics.count(
+        "attachment_downloads", unique=[("method", request.method.lower())]
+    )
     return response
 
 
@@ -145,95 +114,14 @@ def delete(request: Request) -> Any:
     target, record = request.context.target, request.context.current_object
     if record is None:
         raise records.not_found(target)
-    records.check_preconditions(request, record)
+    preconditions.check(request, record)
     if record.get("attachment") is None:
         raise Refused("no_attachment", record=target.record_id)
     answer = records.remove_attachment(request, target)
     if hasattr(request, "parent"):
         request.response.status_code = 204
         return None  # Kinto's batch can't show an empty body.
-    return _with_record_headers(Response(status=204, content_type=None), answer)
-
-
-def _upload(
-    request: Request,
-    read: Callable[[forms.Body, Callable[[FilePart], StoredAttachment]], forms.Form],
-    digest: ExpectedDigest | None,
-    overhead: int,
-) -> Any:
-    """Permission was given by the route's context; everything else happens here, in order."""
-    _refuse_in_batch(request)
-    target, server = request.context.target, _server(request)
-    existing = request.context.current_object
-    records.check_preconditions(request, existing)
-    _check_announced_size(request, server, target, overhead)
-    _give_back_connection(request)
-    body = forms.Body(request)
-    files = Files.current(server.storage, server.rolls_back)
-
-    def store(part: FilePart) -> StoredAttachment:
-        stored = attachments.store(part, target, server.settings, server.storage, digest)
-        files.create(stored)
-        return stored
-
-    with _metrics(request).timer("attachment_upload_seconds"):
-        form = read(body, store)
-    _metrics(request).count("attachment_bytes_in", count=form.stored.attachment.size)
-    return _write_record(request, target, form, existing is not None)
-
-
-def _write_record(request: Request, target: Target, form: forms.Form, exists: bool) -> Any:
-    ensure_parents(request, target)
-    change = dict(form.fields)
-    change["data"] = {**form.fields.get("data", {}), "attachment": form.stored.value}
-    answer = records.write(request, target, change, exists)
-    record_url = request.route_url("record-object", **_ids(target))
-    if _server(request).settings.legacy_format or _is_html_form(request):
-        return HTTPSeeOther(location=record_url)
-    request.response.status_code = answer.status_code
-    request.response.headers["Location"] = record_url
-    _with_record_headers(request.response, answer)
-    return form.stored.value
-
-
-def _with_record_headers(response: Response, answer: Response) -> Response:
-    for name in ("ETag", "Last-Modified"):
-        response.headers[name] = answer.headers[name]
-    return response
-
-
-def _check_announced_size(request: Request, server: Server, target: Target, overhead: int) -> None:
-    """Refuse before the body is read, so that ``Expect: 100-continue`` saves it."""
-    limit = server.settings.policy_for(target.bucket_id, target.collection_id).max_size_bytes
-    announced = forms.content_length(request)
-    if limit and announced is not None and announced > limit + overhead:
-        raise Refused("too_large", limit=limit)
-
-
-def _give_back_connection(request: Request) -> None:
-    """End the transaction that checked the permission, and begin the one that writes.
-
-    Otherwise each slow upload holds a database connection for as long as its body takes.
-    Kinto's after-commit hook, set when the request came in, moves to the new transaction.
-    """
-    if request.context.wrote_parents:
-        return  # The default bucket was just created: that must not be undone.
-    hooks = list(transaction.get().getAfterCommitHooks())
-    transaction.abort()
-    renewed = transaction.begin()
-    for hook, args, kwargs in hooks:
-        renewed.addAfterCommitHook(hook, args, kwargs)
-
-
-def _refuse_in_batch(request: Request) -> None:
-    if hasattr(request, "parent"):
-        raise Refused("in_batch")
-
-
-def _is_html_form(request: Request) -> bool:
-    """Whether a browser sent a form without script: it wants a page, not JSON."""
-    offers = request.accept.acceptable_offers(["application/json", "text/html"])
-    return request.method == "POST" and bool(offers) and offers[0][0] == "text/html"
+    return records.with_headers(Response(status=204, content_type=None), answer)
 
 
 def _refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
@@ -265,20 +153,3 @@ def _holder(request: Request, target: Target, file_id: str) -> Target:
     if target in others:
         return target
     return next((other for other in others if records.may_read(request, other)), target)
-
-
-def _ids(target: Target) -> dict[str, str]:
-    return {
-        "bucket_id": target.bucket_id,
-        "collection_id": target.collection_id,
-        "id": target.record_id,
-    }
-
-
-def _server(request: Request) -> Server:
-    server: Server = request.registry.attachments
-    return server
-
-
-def _metrics(request: Request) -> Any:
-    return request.registry.metrics

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests import parts
+pytest.register_assert_rewrite("tests.parts", "tests.faults.harness")
+
+from tests import parts  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

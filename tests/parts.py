@@ -6,6 +6,7 @@ from typing import Any
 
 import kinto
 import pytest
+import transaction
 import webtest
 from kinto.core.testing import get_user_headers
 
@@ -94,6 +95,7 @@ class Server:
 
     def assert_agreement(self) -> None:
         """Records, links and files say the same, both ways, hashes included."""
+        transaction.abort()  # Look at what is committed, and hold no transaction open.
         records = {
             (r["uri"], keys.id_in_location(r["attachment"]["location"])): r for r in self.records()
         }
@@ -108,6 +110,7 @@ class Server:
         assert {key for key in self.stored_keys() if keys.id_of_key(key)} == linked
         if self.files is not None:
             assert self.unfinished() == []
+        transaction.abort()
 
 
 class Client:

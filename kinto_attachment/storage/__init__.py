@@ -27,6 +27,10 @@ class StorageUnavailable(StorageError):
     """The store can't be reached, or refuses to work."""
 
 
+class Unsupported(StorageError):
+    """The store can't do this at all; :func:`lacks` tells it beforehand."""
+
+
 class UnsafeKey(ValueError):
     """A key that could leave the store was refused before anything was touched."""
 
@@ -50,9 +54,12 @@ class Writer(Protocol):
     def write(self, data: bytes) -> object:
         """Append bytes. Raises :class:`StorageError`."""
 
-    def close(self) -> None:
+    def close(self) -> str | None:
         """Publish the file, durably. Raises :class:`StorageError`; FileExistsError, and
-        leaves the existing file alone, where the key is taken. On any error nothing is left."""
+        leaves the existing file alone, where the key is taken. On any error nothing is left.
+
+        Returns the key, where the store did not take the one that it was given, else None.
+        """
 
     def abort(self) -> None:
         """Drop everything. Never raises; harmless after :meth:`close`."""
@@ -99,3 +106,22 @@ class Storage(Protocol):
 
     def url(self, filename: str) -> Any:
         """pyramid_storage's: ``base_url`` and key."""
+
+
+@runtime_checkable
+class Presigning(Protocol):
+    """What a store may offer besides: URLs that open one file for some time."""
+
+    def presigned_url(self, key: str, filename: str, mimetype: str, expires: int) -> str | None:
+        """A URL that anybody can read the file from during ``expires`` seconds, under this
+        name and type. None where the store's credentials can't sign. Whether the file exists
+        is not looked at. Raises :class:`StorageError`."""
+
+
+def lacks(storage: Storage) -> frozenset[str]:
+    """What a store can't do: ``read`` (open and stat) and ``list`` (files), or nothing.
+
+    Only pyramid_storage's backends that know no more than ``save``, ``url`` and ``delete``
+    lack anything.
+    """
+    return getattr(storage, "lacks", frozenset())

@@ -1,9 +1,10 @@
 """Files in a local directory: atomic, durable, and never outside ``base_path``."""
 
 import contextlib
-import errno
 import os
 import secrets
+import stat
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
@@ -17,28 +18,14 @@ from kinto_attachment.storage import (
     CHUNK_SIZE,
     IStreamingFileStorage,
     StorageError,
-    StorageFull,
     StorageUnavailable,
     StoredFile,
     UnsafeKey,
 )
+from kinto_attachment.storage.local_streams import LocalReader, LocalWriter, store_errors
 
 UNFINISHED = ".unfinished"
 """Folder, below ``base_path``, of files that are still being written."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextlib.contextmanager
-def _store_errors(passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-    """One vocabulary of errors for all stores: see :mod:`kinto_attachment.storage`."""
-    try:
-        yield
-    except passing:
-        raise
-    except OSError as error:
-        kind = StorageFull if error.errno in _FULL else StorageUnavailable
-        raise kind(str(error)) from error
 
 
 @implementer(IStreamingFileStorage)
@@ -77,31 +64,33 @@ class LocalFileStorage(PyramidLocalFileStorage):
     def open_writer(self, key: str, *, mimetype: str, filename: str) -> "LocalWriter":
         """See :class:`kinto_attachment.storage.Storage`. Type and name are not kept on disk."""
         temporary = os.path.join(self._unfinished(), secrets.token_hex(16))
-        return LocalWriter(self, temporary, self.path(key))
+        return LocalWriter(self.base_path, temporary, self.path(key), self.fsync)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "LocalReader":
         """See :class:`kinto_attachment.storage.Storage`."""
-        with _store_errors(passing=FileNotFoundError):
+        with store_errors(passing=FileNotFoundError):
             return LocalReader(open(self.path(key), "rb", buffering=0), start, stop)
 
     def stat(self, key: str) -> StoredFile:
         """See :class:`kinto_attachment.storage.Storage`."""
-        with _store_errors(passing=FileNotFoundError):
+        with store_errors(passing=FileNotFoundError):
             found = os.stat(self.path(key))
+            if not stat.S_ISREG(found.st_mode):
+                raise FileNotFoundError(f"{key} is no file")
         return StoredFile(key, found.st_size, found.st_mtime)
 
     def files(self) -> Iterator[StoredFile]:
         """See :class:`kinto_attachment.storage.Storage`."""
-        with _store_errors():
+        with store_errors():
             yield from self._walk(self.base_path, "")
 
     def delete(self, filename: str) -> bool:
         """See :class:`kinto_attachment.storage.Storage`."""
         path = self.path(filename)
-        with _store_errors():
+        with store_errors():
             try:
                 os.unlink(path)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return False
         parent = os.path.dirname(path)
         if keys.is_id(os.path.basename(parent)):
@@ -116,7 +105,7 @@ class LocalFileStorage(PyramidLocalFileStorage):
         for key in keys:
             try:
                 self.delete(key)
-            except StorageError as error:
+            except (StorageError, UnsafeKey) as error:
                 failed.append(f"{key} ({error})")
         if failed:
             raise StorageError(f"{len(failed)} files could not be removed, first {failed[0]}")
@@ -124,7 +113,7 @@ class LocalFileStorage(PyramidLocalFileStorage):
     def remove_unfinished(self, before: float) -> int:
         """See :class:`kinto_attachment.storage.Storage`."""
         removed = 0
-        with _store_errors(), os.scandir(self._unfinished()) as entries:
+        with store_errors(), os.scandir(self._unfinished()) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat().st_mtime < before:
@@ -135,7 +124,7 @@ class LocalFileStorage(PyramidLocalFileStorage):
     def probe(self) -> None:
         """See :class:`kinto_attachment.storage.Storage`."""
         path = os.path.join(self._unfinished(), f"probe-{secrets.token_hex(16)}")
-        with _store_errors():
+        with store_errors():
             try:
                 with open(path, "xb") as file:
                     file.write(b"probe")
@@ -161,12 +150,18 @@ class LocalFileStorage(PyramidLocalFileStorage):
         name = keys.safe_name(os.path.basename(filename))
         stem, end = os.path.splitext(name)
         for attempt in range(1000):
-            tried = keys.new_id() + end if randomize else f"{stem}-{attempt}{end}"
+            # Not an id of ours: the plugin must not take others' files for its own.
+            tried = f"{uuid.uuid4()}{end}" if randomize else f"{stem}-{attempt}{end}"
             tried = name if not (attempt or randomize) else tried
             key = "/".join(part for part in ((folder or "").strip("/"), tried) if part)
             with contextlib.suppress(FileExistsError):
                 return self._copy(file, key)
         raise StorageError(f"no free name for {name}")
+
+    def save_filename(self, filename: str, *args: Any, **kwargs: Any) -> str:
+        """pyramid_storage's: store a copy of a file on this machine; returns the key."""
+        with open(filename, "rb") as file:
+            return self.save_file(file, filename, *args, **kwargs)
 
     def _copy(self, file: IO[bytes], key: str) -> str:
         file.seek(0)
@@ -195,102 +190,3 @@ class LocalFileStorage(PyramidLocalFileStorage):
                     elif entry.is_file(follow_symlinks=False):
                         found = entry.stat()
                         yield StoredFile(key, found.st_size, found.st_mtime)
-
-
-class LocalWriter:
-    """A temporary file on the same file system, renamed into place by :meth:`close`."""
-
-    def __init__(self, storage: LocalFileStorage, temporary: str, path: str) -> None:
-        self._storage = storage
-        self._temporary = temporary
-        self._path = path
-        with _store_errors():
-            os.makedirs(os.path.dirname(temporary), exist_ok=True)
-            self._file = open(temporary, "xb", buffering=0)  # noqa: SIM115
-
-    def write(self, data: bytes) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
-        view = memoryview(data)
-        with _store_errors():
-            while view:  # An unbuffered file may take less than it was given.
-                view = view[self._file.write(view) :]
-
-    def close(self) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
-        try:
-            with _store_errors(passing=FileExistsError):
-                if self._storage.fsync:
-                    os.fsync(self._file.fileno())
-                self._file.close()
-                self._publish()
-        except BaseException:
-            self.abort()
-            raise
-
-    def abort(self) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._temporary)
-
-    def _publish(self) -> None:
-        folder = os.path.dirname(self._path)
-        made = _make_folders(folder, self._storage.base_path)
-        # rename() would replace a file silently. The name is taken first, exclusively; this
-        # works on every file system, which link() does not.
-        os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        try:
-            os.replace(self._temporary, self._path)
-            if self._storage.fsync:
-                for directory in {folder, *made}:
-                    _fsync_directory(directory)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-            raise
-
-
-class LocalReader:
-    """The bytes of an open file, in chunks of :data:`CHUNK_SIZE`."""
-
-    def __init__(self, file: IO[bytes], start: int, stop: int | None) -> None:
-        self._file = file
-        self._left = None if stop is None else max(0, stop - start)
-        file.seek(start)
-
-    def __iter__(self) -> "LocalReader":
-        return self
-
-    def __next__(self) -> bytes:
-        wanted = CHUNK_SIZE if self._left is None else min(CHUNK_SIZE, self._left)
-        data = self._file.read(wanted) if wanted else b""
-        if not data:
-            self.close()
-            raise StopIteration
-        if self._left is not None:
-            self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        """See :class:`kinto_attachment.storage.Reader`."""
-        self._file.close()
-
-
-def _make_folders(folder: str, base_path: str) -> list[str]:
-    """Make ``folder``; returns the directories that got a new entry by that."""
-    missing = []
-    while not os.path.isdir(folder) and folder != base_path:
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    for path in reversed(missing):
-        os.makedirs(path, exist_ok=True)
-    return [os.path.dirname(path) for path in missing]
-
-
-def _fsync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""The request's body as a stream that is read once, and what was promised of it."""
+
+import base64
+import contextlib
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+
+from pyramid.request import Request
+
+from kinto_attachment.attachments import ExpectedDigest
+from kinto_attachment.errors import Refused
+from kinto_attachment.storage import CHUNK_SIZE
+
+
+class Body:
+    """The request's body as a stream that is read once, never beyond its Content-Length."""
+
+    def __init__(self, request: Request) -> None:
+        """Take the stream over from the request.
+
+        An error reporter that looks at the request later would otherwise read the rest of the
+        upload into memory.
+
+        :raises Refused: without Content-Length, unless the body is chunked.
+        """
+        environ = request.environ
+        self._input = environ["wsgi.input"]
+        self.length = content_length(request)
+        self.received = 0
+        self._digest = hashlib.sha256() if "Content-Digest" in request.headers else None
+        environ["wsgi.input"] = io.BytesIO()
+        environ["CONTENT_LENGTH"] = "0"
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes; nothing at the end. Raises :class:`Refused` when cut off."""
+        if self.length is not None:
+            size = min(size, self.length - self.received)
+        if not size:
+            return b""
+        try:
+            data: bytes = self._input.read(size)
+        except Exception as error:  # Each WSGI server has its own for a client that is gone.
+            raise self._truncated() from error
+        self.received += len(data)
+        if not data and self.length is not None:
+            raise self._truncated()
+        if self._digest:
+            self._digest.update(data)
+        return data
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole body, chunk by chunk."""
+        return iter(lambda: self.read(CHUNK_SIZE), b"")
+
+    def sha256(self) -> bytes | None:
+        """The digest of all bytes read, where the client sent ``Content-Digest``."""
+        return self._digest.digest() if self._digest else None
+
+    def _truncated(self) -> Refused:
+        expected = self.length if self.length is not None else "all"
+        return Refused("truncated_body", received=self.received, expected=expected)
+
+
+def content_length(request: Request) -> int | None:
+    """The announced length in bytes; None for a chunked body. Raises :class:`Refused`."""
+    announced = request.environ.get("CONTENT_LENGTH") or ""
+    if re.fullmatch(r"[0-9]{1,18}", announced):
+        return int(announced)
+    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    if not announced and (chunked or request.environ.get("wsgi.input_terminated")):
+        return None
+    raise Refused("no_length")
+
+
+def expected_digest(request: Request, header: str) -> ExpectedDigest | None:
+    """The SHA-256 in ``Repr-Digest`` or ``Content-Digest`` (RFC 9530); other algorithms are
+    passed over. Raises :class:`Refused` where it can't be read."""
+    found = None
+    for member in request.headers.get(header, "").split(","):
+        algorithm, _, value = member.strip().partition("=")
+        if algorithm.strip().lower() == "sha-256":
+            found = ExpectedDigest(header, _sha256_in(header, value))
+    return found
+
+
+def _sha256_in(header: str, value: str) -> bytes:
+    """A byte sequence of RFC 8941, section 3.3.5; padding may be missing."""
+    written = re.fullmatch(r":([A-Za-z0-9+/]*)=*:", value)
+    digest = b""
+    if written:
+        with contextlib.suppress(ValueError):
+            digest = base64.b64decode(written[1] + "=" * (-len(written[1]) % 4))
+    if len(digest) != hashlib.sha256().digest_size:
+        raise Refused("bad_digest", header=header)
+    return digest

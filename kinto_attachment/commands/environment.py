@@ -1,0 +1,40 @@
+"""Kinto's own environment for commands that look at records and files."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def kinto(ini: str) -> Iterator[Any]:
+    """The registry of a Kinto application made from an ini; it serves nothing.
+
+    :raises SystemExit: with a sentence and exit code 2, for an ini that can't be used.
+    """
+    from pyramid.exceptions import ConfigurationError
+    from pyramid.paster import bootstrap
+
+    if not os.path.isfile(ini):
+        _stop(f"{ini} does not exist: write --ini and the path of Kinto's configuration.")
+    try:
+        environment = bootstrap(ini, options={"command": "kinto-attachment"})
+    except ConfigurationError as error:
+        _stop(str(error))
+    with environment:
+        registry = environment["registry"]
+        if not hasattr(registry, "attachments"):
+            _stop(f"{ini} does not include kinto_attachment: add it to kinto.includes.")
+        if not hasattr(registry.storage, "client"):
+            _stop(
+                f"{ini} keeps records in memory: only the running server knows them."
+                " Use kinto.storage_backend = kinto.core.storage.postgresql."
+            )
+        yield registry
+
+
+def _stop(sentence: str) -> None:
+    import sys
+
+    print(sentence, file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,160 @@
+"""Finds and removes files that no record names, and links that no record backs.
+
+What a killed server, a lost connection or a failing store left behind is found here. Every
+step is a page of a listing and a primary-key look-up, so the cost is flat, and every step may
+be interrupted, repeated, or run twice at once beside a working server.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import transaction
+from kinto.core.storage import Filter
+from kinto.core.utils import COMPARISON
+
+from kinto_attachment import keys
+from kinto_attachment.attachments import Target
+from kinto_attachment.links import PAGE, Link, Links
+from kinto_attachment.server import Server
+from kinto_attachment.storage import StoredFile
+
+FEW = 100
+"""Files that may go whatever their share is, as long as some others are named by a record."""
+
+
+@dataclass
+class Report:
+    """What was found. ``doomed``: files that no record names, or that only a dead link names."""
+
+    files: int = 0
+    links: int = 0
+    orphans: int = 0
+    dead_links: int = 0
+    unfinished: int = 0
+    removed_files: int = 0
+    removed_links: int = 0
+    young: int = field(default=0)
+
+    @property
+    def findings(self) -> int:
+        """Everything that is not as it should be."""
+        return self.orphans + self.dead_links
+
+    def share(self) -> float:
+        """Per cent of the files that would go."""
+        return 100 * min(self.findings, self.files) / self.files if self.files else 0.0
+
+    def above(self, ceiling: float) -> bool:
+        """Whether so much would go that the database is more likely to be the wrong one."""
+        nothing_named = self.links - self.dead_links <= 0 and self.findings > 0
+        return self.share() > ceiling and (nothing_named or self.findings > FEW)
+
+
+class Collector:
+    """One sweep over a server's store and links.
+
+    :param grace: seconds that a file, or a link, must be old; a server's work of the moment is
+        never touched.
+    :param tick: called with the number of files or links that were looked at.
+    """
+
+    def __init__(
+        self, registry: Any, grace: float, tick: Callable[[int], object] = lambda _: None
+    ) -> None:
+        server: Server = registry.attachments
+        self._store = server.storage
+        self._storage = registry.storage
+        self._links = Links(registry.storage)
+        self._before = time.time() - grace
+        self._tick = tick
+
+    def look(self) -> Report:
+        """Count, and change nothing."""
+        report = Report()
+        for page, dead in self._dead_links():
+            report.links += len(page)
+            report.dead_links += len(dead)
+        for files, orphans in self._orphans():
+            report.files += files
+            report.orphans += len(orphans)
+        return report
+
+    def act(self, report: Report) -> None:
+        """Remove: dead links first, since their files are orphans from then on."""
+        for _, dead in self._dead_links():
+            report.removed_links += sum(self._remove_link(link) for link in dead)
+        for _, orphans in self._orphans():
+            self._store.delete_many(orphans)
+            report.removed_files += len(orphans)
+        report.unfinished = self._store.remove_unfinished(self._before)
+
+    def _orphans(self) -> Iterator[tuple[int, list[str]]]:
+        """Pages of the store: how many files of ours, and the keys of those without a link."""
+        ours = (file for file in self._store.files() if keys.id_of_key(file.key))
+        while page := [file for _, file in zip(range(PAGE), ours, strict=False)]:
+            old = {self._id(file): file.key for file in page if file.modified < self._before}
+            with transaction.manager:
+                linked = {link.file_id for link in self._links.of_files(old)}
+            self._tick(len(page))
+            yield len(page), [key for file_id, key in old.items() if file_id not in linked]
+
+    def _dead_links(self) -> Iterator[tuple[list[Link], list[Link]]]:
+        """Pages of links, and those among them that no record backs."""
+        pages = self._links.everything()
+        while True:
+            with transaction.manager:
+                page = next(pages, None)
+                if page is None:
+                    return
+                old = [link for link in page if link.modified < self._before * 1000]
+                dead = self._unbacked([link for link in old if not link.kept])
+            self._tick(len(page))
+            yield page, dead
+
+    def _unbacked(self, links: list[Link]) -> list[Link]:
+        dead = []
+        ordered = sorted(links, key=lambda link: link.record_uri)
+        for collection_uri, some in groupby(ordered, key=_collection_uri):
+            group = list(some)
+            named = self._values(collection_uri, [_target(link).record_id for link in group])
+            dead += [k for k in group if named.get(_target(k).record_id) != k.value]
+        return dead
+
+    def _values(self, collection_uri: str, record_ids: list[str]) -> dict[str, Any]:
+        records = self._storage.list_all(
+            resource_name="record",
+            parent_id=collection_uri,
+            filters=[Filter("id", sorted(set(record_ids)), COMPARISON.IN)],
+        )
+        return {record["id"]: record.get("attachment") for record in records}
+
+    def _remove_link(self, link: Link) -> bool:
+        """Remove a dead link; put it back where its record has come to name it meanwhile.
+
+        Between the two commits the file has no link, but files are looked at only later.
+        """
+        with transaction.manager:
+            removed = self._links.remove(link)
+        if removed:
+            with transaction.manager:
+                target = _target(link)
+                now = self._values(target.collection_uri, [target.record_id])
+                if now.get(target.record_id) == link.value:
+                    self._links.add(link)
+                    removed = False
+        return removed
+
+    @staticmethod
+    def _id(file: StoredFile) -> str:
+        return keys.id_of_key(file.key) or ""
+
+
+def _target(link: Link) -> Target:
+    return Target.of_uri(link.record_uri)
+
+
+def _collection_uri(link: Link) -> str:
+    return _target(link).collection_uri

@@ -1,0 +1,154 @@
+"""Every ``kinto.attachment.*`` setting, once: type, default, meaning."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kinto_attachment.setting_values import (
+    base_url,
+    boolean,
+    canned_acl,
+    endpoint_url,
+    extensions,
+    filename_pattern,
+    folder,
+    mimetypes,
+    seconds,
+    text,
+    whole_number,
+)
+
+
+class Setting(NamedTuple):
+    """One line of the table: README's is held equal to this one by a test."""
+
+    key: str
+    parse: Callable[[Any], Any]
+    default: Any
+    meaning: str
+    per_resource: bool = False
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("base_path", text, None, "Directory of the files: the local store."),
+    Setting(
+        "base_url",
+        base_url,
+        None,
+        "URL before the key in `location`. Absent: the plugin serves the files. Empty: `location`"
+        " is the bare key.",
+    ),
+    Setting("extra.base_url", base_url, None, "What the capability announces as `base_url`."),
+    Setting(
+        "folder",
+        folder,
+        "",
+        "Folder in the store; `{bucket_id}` and `{collection_id}` are filled in.",
+        True,
+    ),
+    Setting("keep_old_files", boolean, False, "Keep replaced and removed files.", True),
+    Setting("randomize", boolean, True, "Name files by a UUID, not by the client's name.", True),
+    Setting(
+        "filename_pattern",
+        filename_pattern,
+        "",
+        "Name of the file in the store, with `{filename}`, `{datetime}`, `{rid}`; comes before"
+        " `randomize`.",
+        True,
+    ),
+    Setting(
+        "extensions",
+        extensions,
+        extensions("default"),
+        "Allowed extensions and groups joined by `+`: documents, text, images, audio, video,"
+        " data, scripts, archives, executables, default, any.",
+        True,
+    ),
+    Setting("mimetypes", mimetypes, {}, "Media types: `.ext:type;.ext:type`.", True),
+    Setting(
+        "max_size_bytes",
+        whole_number,
+        0,
+        "Largest file in bytes; 0: no limit. `max_size` is understood too.",
+        True,
+    ),
+    Setting(
+        "legacy_format",
+        boolean,
+        False,
+        "Answer and store as the first API of 2015 did: 303, `filesize`, base64 `hash`.",
+    ),
+    Setting(
+        "accept_unknown_metadata",
+        boolean,
+        False,
+        "Let clients write `attachment` values that this server did not make: for imports only.",
+    ),
+    Setting("fsync", boolean, True, "Force files to disk before they count (local store)."),
+    Setting(
+        "backend",
+        text,
+        None,
+        "Dotted name of any pyramid_storage backend: a class or a module. By default the store"
+        " follows from `base_path`, `aws.bucket_name` or `gcloud.bucket_name`.",
+    ),
+    Setting("aws.bucket_name", text, None, "Bucket of the S3 store; `aws.bucket` works too."),
+    Setting(
+        "aws.access_key",
+        text,
+        None,
+        "Access key. Absent: boto3's own chain (environment, profile, the machine's role).",
+        secret=True,
+    ),
+    Setting("aws.secret_key", text, None, "Secret key, with `aws.access_key`.", secret=True),
+    Setting("aws.region", text, None, "Region of the bucket."),
+    Setting(
+        "aws.endpoint_url",
+        endpoint_url,
+        None,
+        "URL of a store that is not Amazon's: MinIO, Ceph, R2, Garage…",
+        secret=True,
+    ),
+    Setting("aws.host", text, None, "Host of such a store, as pyramid_storage names it."),
+    Setting("aws.port", whole_number, None, "Port at `aws.host`."),
+    Setting("aws.is_secure", boolean, True, "Reach `aws.host` by https."),
+    Setting(
+        "aws.use_path_style",
+        boolean,
+        None,
+        "Put the bucket in the path, not in the host name. By default only where the store is"
+        " not Amazon's.",
+    ),
+    Setting("aws.acl", canned_acl, None, "Canned ACL of new files. Absent: none is sent."),
+    Setting("aws.timeout", seconds, 10.0, "Seconds that S3 may take to answer one request."),
+    Setting("aws.num_retries", whole_number, 1, "How often a request to S3 is repeated."),
+    Setting("gcloud.bucket_name", text, None, "Bucket of the Google Cloud Storage store."),
+    Setting(
+        "gcloud.credentials",
+        text,
+        None,
+        "Path of a service account's JSON file. Absent: application default credentials.",
+        secret=True,
+    ),
+    Setting("gcloud.project", text, None, "Google's project; files do not need it."),
+    Setting("gcloud.acl", canned_acl, None, "Predefined ACL of new files. Absent: none is sent."),
+    Setting(
+        "gcloud.uniform_bucket_level_access",
+        boolean,
+        False,
+        "The bucket takes no ACLs: `gcloud.acl` is refused.",
+    ),
+    Setting(
+        "gcloud.cache_control",
+        text,
+        None,
+        "`Cache-Control` that Google sends with files that are read there.",
+    ),
+    Setting("gcloud.timeout", seconds, 10.0, "Seconds that Google may take to answer."),
+)
+
+ALIASES = {"max_size": "max_size_bytes", "aws.bucket": "aws.bucket_name"}
+BY_KEY = {setting.key: setting for setting in SETTINGS}
+SECRETIVE = re.compile("aws|gcloud|key|secret|credential|token|passw", re.IGNORECASE)
+"""Names whose values no error message shows, known or not."""

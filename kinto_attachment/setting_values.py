@@ -1,0 +1,120 @@
+"""How the values of settings are read: one function for each type, used by setting_table.py."""
+
+import re
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from pyramid_storage.extensions import GROUPS
+
+from kinto_attachment import keys
+
+
+class Malformed(ValueError):
+    """A value that its parser does not take; the message says what is accepted."""
+
+
+def text(value: Any) -> str:
+    """A string. Kinto turns values that look like JSON into numbers before we see them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int):
+        raise Malformed('a text; put one that looks like JSON in double quotes: "…"')
+    return str(value).strip()
+
+
+def boolean(value: Any) -> bool:
+    """``true`` or ``false``."""
+    words = {"true": True, "yes": True, "on": True, "1": True}
+    words |= {"false": False, "no": False, "off": False, "0": False, "": False}
+    try:
+        return words[str(value).strip().lower()]
+    except KeyError:
+        raise Malformed("true or false") from None
+
+
+def whole_number(value: Any) -> int:
+    """A whole number that is not negative."""
+    if not re.fullmatch(r"[0-9]{1,18}", str(value).strip()):
+        raise Malformed("a whole number, 0 or more, without a unit")
+    return int(value)
+
+
+def folder(value: Any) -> str:
+    """A relative folder; ``{bucket_id}`` and ``{collection_id}`` are filled in."""
+    path = text(value).strip("/")
+    _only_fields(path, {"bucket_id", "collection_id"})
+    if (path and keys.unsafe_reason(path)) or path.split("/")[0].startswith("."):
+        raise Malformed("a relative folder without '..' and without a leading dot")
+    return path
+
+
+def filename_pattern(value: Any) -> str:
+    """A file name; ``{filename}``, ``{datetime}`` and ``{rid}`` are filled in."""
+    pattern = text(value)
+    _only_fields(pattern, {"filename", "datetime", "rid"})
+    if "/" in pattern:
+        raise Malformed("a name without a folder: use the setting 'folder' for that")
+    return pattern
+
+
+def extensions(value: Any) -> frozenset[str] | None:
+    """Extensions and groups joined by ``+``; None stands for any."""
+    names = {name.strip().lower().lstrip(".") for name in text(value).split("+")}
+    if "" in names:
+        raise Malformed(f"extensions and groups ({', '.join(sorted(GROUPS))}) joined by '+'")
+    if "any" in names:
+        return None
+    return frozenset(ext for name in names for ext in GROUPS.get(name, (name,)))
+
+
+def mimetypes(value: Any) -> Mapping[str, str]:
+    """Media types by extension."""
+    found = {}
+    for pair in filter(None, (item.strip() for item in text(value).split(";"))):
+        end, _, mimetype = (part.strip() for part in pair.partition(":"))
+        known = end and end.lower() == keys.extension(f"x{end}")
+        if not (known and re.fullmatch(r"[\w.+-]+/[\w.+-]+", mimetype, re.ASCII)):
+            raise Malformed("pairs like .ext:type/subtype joined by ';'")
+        found[end.lower()] = mimetype
+    return found
+
+
+def base_url(value: Any) -> str:
+    """A URL that ends in a slash, or nothing."""
+    url = text(value)
+    return url if not url or url.endswith("/") else f"{url}/"
+
+
+def endpoint_url(value: Any) -> str | None:
+    """An http or https URL without user and password, or nothing."""
+    url = text(value)
+    if url and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", url):
+        raise Malformed("a URL like https://s3.example.org:9000, without user and password")
+    return url or None
+
+
+def seconds(value: Any) -> float:
+    """A time-out: a number above 0."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", str(value).strip()) or not float(value):
+        raise Malformed("a number of seconds above 0, without a unit")
+    return float(value)
+
+
+def canned_acl(value: Any) -> str | None:
+    """The name of a ready-made ACL, or nothing."""
+    name = text(value)
+    if not re.fullmatch(r"[A-Za-z-]*", name):
+        raise Malformed("the name of a canned ACL, like private or public-read")
+    return name or None
+
+
+def _only_fields(template: str, known: set[str]) -> None:
+    wanted = ", ".join(f"{{{name}}}" for name in sorted(known))
+    try:
+        used = [parsed[1:] for parsed in string.Formatter().parse(template)]
+    except ValueError:
+        raise Malformed(f"balanced braces, around {wanted}") from None
+    for name, spec, conversion in used:
+        if name is not None and (name not in known or spec or conversion):
+            raise Malformed(f"a text with {wanted} and no other name in braces")

@@ -1,0 +1,157 @@
+"""Writing and reading one file of a local directory."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from typing import IO
+
+from kinto_attachment.storage import CHUNK_SIZE, StorageFull, StorageUnavailable
+
+MAX_RACES = 5
+"""How often a folder that others remove at the same time is made again."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def store_errors(passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """One vocabulary of errors for all stores: see :mod:`kinto_attachment.storage`."""
+    try:
+        yield
+    except passing:
+        raise
+    except (NotADirectoryError, IsADirectoryError) as error:
+        if passing is FileNotFoundError:
+            raise FileNotFoundError(str(error)) from error
+        raise StorageUnavailable(str(error)) from error
+    except OSError as error:
+        kind = StorageFull if error.errno in _FULL else StorageUnavailable
+        raise kind(str(error)) from error
+
+
+class LocalWriter:
+    """A temporary file on the same file system, renamed into place by :meth:`close`."""
+
+    def __init__(self, base_path: str, temporary: str, path: str, fsync: bool) -> None:
+        self._base_path = base_path
+        self._fsync = fsync
+        self._temporary = temporary
+        self._path = path
+        with store_errors():
+            os.makedirs(os.path.dirname(temporary), exist_ok=True)
+            self._file = open(temporary, "xb", buffering=0)  # noqa: SIM115
+
+    def write(self, data: bytes) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        view = memoryview(data)
+        with store_errors():
+            while view:  # An unbuffered file may take less than it was given.
+                view = view[self._file.write(view) :]
+
+    def close(self) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        try:
+            with store_errors(passing=FileExistsError):
+                if self._fsync:
+                    os.fsync(self._file.fileno())
+                self._file.close()
+                self._publish()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
+
+    def _publish(self) -> None:
+        folder = os.path.dirname(self._path)
+        made = _take_name(self._path, self._base_path)
+        try:
+            os.replace(self._temporary, self._path)
+            if self._fsync:
+                for directory in {folder, *(os.path.dirname(path) for path in made)}:
+                    _fsync_directory(directory)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            _remove_folders(made)
+            raise
+
+
+class LocalReader:
+    """The bytes of an open file, in chunks of :data:`CHUNK_SIZE`."""
+
+    def __init__(self, file: IO[bytes], start: int, stop: int | None) -> None:
+        self._file = file
+        self._left = None if stop is None else max(0, stop - start)
+        file.seek(start)
+
+    def __iter__(self) -> "LocalReader":
+        return self
+
+    def __next__(self) -> bytes:
+        wanted = CHUNK_SIZE if self._left is None else min(CHUNK_SIZE, self._left)
+        data = self._file.read(wanted) if wanted else b""
+        if not data:
+            self.close()
+            raise StopIteration
+        if self._left is not None:
+            self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """See :class:`kinto_attachment.storage.Reader`."""
+        self._file.close()
+
+
+def _take_name(path: str, base_path: str) -> list[str]:
+    """Create an empty file, exclusively; returns the folders that were made for it.
+
+    ``rename`` alone would replace a file silently, and ``link`` does not exist on every file
+    system.
+    """
+    made: list[str] = []
+    try:
+        for attempt in range(MAX_RACES):
+            made += _make_folders(os.path.dirname(path), base_path)
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            except FileNotFoundError:  # Somebody removed the folder because it was empty.
+                if attempt == MAX_RACES - 1:
+                    raise
+            else:
+                break
+    except BaseException:
+        _remove_folders(made)
+        raise
+    return made
+
+
+def _make_folders(folder: str, base_path: str) -> list[str]:
+    missing = []
+    while not os.path.isdir(folder) and folder != base_path:
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        os.makedirs(path, exist_ok=True)
+    return missing
+
+
+def _remove_folders(folders: list[str]) -> None:
+    """Those that are empty; deepest first."""
+    for path in sorted(folders, key=len, reverse=True):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
+def _fsync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,210 @@
+"""What the stores behind a network have in common: S3 and Google Cloud Storage."""
+
+import contextlib
+import logging
+import os
+import secrets
+from abc import ABC, abstractmethod
+from typing import IO, TYPE_CHECKING, Any
+
+from pyramid_storage.exceptions import FileNotAllowed
+
+from kinto_attachment import keys
+from kinto_attachment.storage import (
+    CHUNK_SIZE,
+    Storage,
+    StorageError,
+    StorageUnavailable,
+    UnsafeKey,
+)
+
+if TYPE_CHECKING:
+    _Base = Storage
+else:
+    _Base = ABC  # A protocol's empty methods would hide those of pyramid_storage.
+
+logger = logging.getLogger(__name__)
+
+PART = 8 * 1024 * 1024
+"""Bytes of one part of a large upload, and what a writer keeps in memory. All parts but the
+last have this very size: Cloudflare's R2 asks for that. S3 takes 10,000 parts: 78 GiB."""
+
+PROBES = ".kinto-attachment-probe"
+"""Folder of the objects that :meth:`RemoteStorage.probe` writes."""
+
+WRITER = "kinto-attachment-writer"
+"""Name of the metadata by which a writer knows its own file, when the store's answer is lost."""
+
+
+class Unanswered(StorageUnavailable):
+    """The store says too little: the request may have been carried out."""
+
+
+def checked(key: str) -> str:
+    """The key itself. Raises :class:`~kinto_attachment.storage.UnsafeKey`."""
+    reason = keys.unsafe_reason(key)
+    if reason or is_hidden(key):
+        raise UnsafeKey(f"{key!r} is no key of this store: {reason or 'reserved'}")
+    return key
+
+
+def is_hidden(key: str) -> bool:
+    """Whether an object is no file of the store: a probe, or a console's empty 'folder'."""
+    return key.startswith(f"{PROBES}/") or keys.unsafe_reason(key) is not None
+
+
+class RemoteStorage(_Base):
+    """Mixin: the methods that need nothing but the others."""
+
+    @abstractmethod
+    def _probe_with(self, key: str, content: bytes) -> bytes:
+        """Write an object, read it back and delete it; returns what was read."""
+
+    def probe(self) -> None:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        content = secrets.token_hex(16).encode()
+        if self._probe_with(f"{PROBES}/{secrets.token_hex(16)}", content) != content:
+            raise StorageUnavailable("the store did not keep what was written")
+
+    def exists(self, filename: str) -> bool:
+        """pyramid_storage's: whether there is such a file."""
+        try:
+            self.stat(filename)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def save_file(
+        self,
+        file: IO[bytes],
+        filename: str,
+        folder: str | None = None,
+        randomize: bool = False,
+        extensions: Any = None,
+        **_: Any,
+    ) -> str:
+        """pyramid_storage's entry, for other users of ``request.storage``; returns the key."""
+        if not self.filename_allowed(filename, extensions):  # type: ignore[attr-defined]
+            raise FileNotAllowed()
+        name = keys.safe_name(os.path.basename(filename))
+        stem, end = os.path.splitext(name)
+        for attempt in range(1000):
+            tried = keys.new_id() + end if randomize else f"{stem}-{attempt}{end}"
+            tried = name if not (attempt or randomize) else tried
+            key = "/".join(part for part in ((folder or "").strip("/"), tried) if part)
+            with contextlib.suppress(FileExistsError):
+                return _copy(self, file, key)
+        raise StorageError(f"no free name for {name}")
+
+    def save_filename(self, filename: str, *args: Any, **kwargs: Any) -> str:
+        """pyramid_storage's, which would leave the file open."""
+        with open(filename, "rb") as file:
+            return self.save_file(file, filename, *args, **kwargs)
+
+
+def _copy(storage: Storage, file: IO[bytes], key: str) -> str:
+    file.seek(0)
+    writer = storage.open_writer(key, mimetype="", filename="")
+    try:
+        for chunk in iter(lambda: file.read(CHUNK_SIZE), b""):
+            writer.write(chunk)
+        writer.close()
+    except BaseException:
+        writer.abort()
+        raise
+    return key
+
+
+class PartWriter(ABC):
+    """Base of writers: collects parts of :data:`PART` bytes, sends them one after another.
+
+    A file of up to one part goes out in a single request. Memory never holds more than one
+    part, and what of it is on its way.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._began = False
+        self._over = False
+        self._token = secrets.token_hex(16)
+
+    def write(self, data: bytes) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        view = memoryview(data)
+        while view:
+            if len(self._buffer) == PART:
+                self._flush()
+            taken = view[: PART - len(self._buffer)]
+            self._buffer += taken
+            view = view[len(taken) :]
+
+    def close(self) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        try:
+            self._publish()
+        except BaseException:
+            self.abort()
+            raise
+        self._over = True
+
+    def abort(self) -> None:
+        """See :class:`kinto_attachment.storage.Writer`."""
+        if self._over:
+            return
+        self._over = True
+        self._buffer = bytearray()
+        if self._began:
+            try:
+                self._drop()
+            except StorageError as error:
+                logger.warning("An unfinished upload is left in the store: %s", error)
+
+    def _publish(self) -> None:
+        try:
+            if self._began:
+                self._send(self._buffer, last=True)
+                self._complete()
+            else:
+                self._put(self._buffer)
+        except (FileExistsError, Unanswered):
+            # The client library repeats a request whose answer was lost, and meets the file
+            # that the first one made: that is a success.
+            if not self._is_ours():
+                raise
+
+    def _flush(self) -> None:
+        if not self._began:
+            self._begin()
+            self._began = True
+        part, self._buffer = self._buffer, bytearray()
+        self._send(part, last=False)
+
+    def _is_ours(self) -> bool:
+        try:
+            return self._stored_token() == self._token
+        except (FileNotFoundError, StorageError):
+            return False
+
+    @abstractmethod
+    def _put(self, content: bytearray) -> None:
+        """Publish a small file."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Start a large file."""
+
+    @abstractmethod
+    def _send(self, part: bytearray, last: bool) -> None:
+        """Send one part of a large file. The last one is never empty."""
+
+    @abstractmethod
+    def _complete(self) -> None:
+        """Publish the parts."""
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """Remove the parts."""
+
+    @abstractmethod
+    def _stored_token(self) -> str | None:
+        """The token of the file that lies under the key."""

@@ -1,0 +1,236 @@
+"""Files in S3, or in any store that speaks its protocol: MinIO, Ceph, R2, Garage…
+
+Needs ``s3:PutObject``, ``GetObject``, ``DeleteObject`` and ``AbortMultipartUpload`` on the
+objects, ``ListBucket`` and ``ListBucketMultipartUploads`` on the bucket. Without ``ListBucket``
+AWS answers 403 for a missing file, which can't be told from a missing permission.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pyramid_storage.s3 import S3FileStorage as PyramidS3FileStorage
+from zope.interface import implementer
+
+from kinto_attachment import keys
+from kinto_attachment.disposition import disposition
+from kinto_attachment.storage import (
+    IStreamingFileStorage,
+    StorageError,
+    StorageUnavailable,
+    StoredFile,
+)
+from kinto_attachment.storage.remote import RemoteStorage, checked, is_hidden
+from kinto_attachment.storage.s3_connection import (
+    MISSING,
+    Connection,
+    code_of,
+    status_of,
+    store_errors,
+)
+from kinto_attachment.storage.s3_streams import S3Reader, S3Writer
+
+PAGE = 1000
+"""Files in one answer, and in one request to delete: the most that S3 allows."""
+
+
+@implementer(IStreamingFileStorage)
+class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
+    """pyramid_storage's S3 backend, made streaming, and with one client for all threads.
+
+    Nothing is sent before the first use: a store that can't be reached stops no start.
+
+    :param acl: canned ACL of new files; buckets of today refuse any, so None sends none.
+    :ivar knows_conditions: whether the store can refuse to write over a file; assumed until
+        it says that it can't.
+    """
+
+    def __init__(
+        self,
+        bucket_name: str,
+        connection: Connection,
+        acl: str | None = None,
+        base_url: str = "",
+        extensions: str = "default",
+    ) -> None:
+        super().__init__(bucket_name, acl, base_url, extensions)
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._cached: Any = None
+        self.knows_conditions = True
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], prefix: str) -> "S3FileStorage":
+        """pyramid_storage's way to configure: ``aws.*``, ``base_url`` and ``extensions``.
+
+        Beside its names there is ``aws.endpoint_url``, and no ACL unless one is set.
+        """
+        return cls(
+            settings[f"{prefix}aws.bucket_name"],
+            Connection.from_settings(settings, f"{prefix}aws."),
+            settings.get(f"{prefix}aws.acl") or None,
+            settings.get(f"{prefix}base_url") or "",
+            settings.get(f"{prefix}extensions") or "default",
+        )
+
+    @property
+    def s3_client(self) -> Any:
+        """pyramid_storage's: boto3's client, one for all. Raises :class:`StorageError`."""
+        with self._lock, store_errors():
+            if self._cached is None:
+                self._cached = self._connection.client()
+            return self._cached
+
+    def close(self) -> None:
+        """Close the connections that are kept open; the next use opens others."""
+        with self._lock:
+            if self._cached is not None:
+                self._cached.close()
+            self._cached = None
+
+    def open_writer(self, key: str, *, mimetype: str, filename: str) -> "S3Writer":
+        """See :class:`kinto_attachment.storage.Storage`."""
+        return S3Writer(self, checked(key), mimetype, filename)
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> "S3Reader":
+        """See :class:`kinto_attachment.storage.Storage`."""
+        if stop is not None and stop <= start:
+            self.stat(key)
+            return S3Reader(None)
+        wanted = {"Bucket": self.bucket_name, "Key": checked(key)}
+        if start or stop is not None:
+            wanted["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        with store_errors():
+            try:
+                return S3Reader(self.s3_client.get_object(**wanted)["Body"])
+            except ClientError as error:
+                if status_of(error) != 416:
+                    raise
+                return S3Reader(None)
+
+    def stat(self, key: str) -> StoredFile:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        found = self._head(checked(key))
+        return StoredFile(key, found["ContentLength"], found["LastModified"].timestamp())
+
+    def files(self) -> Iterator[StoredFile]:
+        """See :class:`kinto_attachment.storage.Storage`."""
+        with store_errors():
+            for found in self._pages("list_objects_v2", "Contents", {"PageSize": PAGE}):
+                if not is_hidden(found["Key"]):
+                    modified = found["LastModified"].timestamp()
+                    yield StoredFile(found["Key"], found["Size"], modified)
+
+    def delete(self, filename: str, bucket_name: str | None = None) -> bool:
+        """See :class:`kinto_attachment.storage.Storage`. Other buckets are not reached."""
+        try:
+            self.stat(filename)
+        except FileNotFoundError:
+            return False
+        with store_errors():
+            self.s3_client.delete_object(Bucket=self.bucket_name, Key=filename)
+        return True
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """See :class:`kinto_attachment.storage.Storage`. Gives up when the store is away."""
+        failed: list[str] = []
+        remaining = iter(keys)
+        while page := list(islice(remaining, PAGE)):
+            failed += self._delete_page(page)
+        if failed:
+            raise StorageError(f"{len(failed)} files could not be removed, first {failed[0]}")
+
+    def remove_unfinished(self, before: float) -> int:
+        """See :class:`kinto_attachment.storage.Storage`. Uploads of others are left alone."""
+        removed = 0
+        with store_errors():
+            for found in self._pages("list_multipart_uploads", "Uploads", {}):
+                ours = keys.id_of_key(found["Key"]) is not None
+                if ours and found["Initiated"].timestamp() < before:
+                    removed += self.abort_upload(found["Key"], found["UploadId"])
+        return removed
+
+    def presigned_url(self, key: str, filename: str, mimetype: str, expires: int) -> str | None:
+        """See :class:`kinto_attachment.storage.Presigning`."""
+        wanted = {
+            "Bucket": self.bucket_name,
+            "Key": checked(key),
+            "ResponseContentType": mimetype,
+            "ResponseContentDisposition": disposition(filename, mimetype),
+        }
+        with store_errors():
+            url: str = self.s3_client.generate_presigned_url(
+                "get_object", Params=wanted, ExpiresIn=expires
+            )
+        return url
+
+    def _head(self, key: str) -> Any:
+        try:
+            with store_errors():
+                return self.s3_client.head_object(Bucket=self.bucket_name, Key=key)
+        except FileNotFoundError:
+            self._check_bucket()  # The answer to HEAD has no body that tells which is missing.
+            raise
+
+    def _check_bucket(self) -> None:
+        try:
+            self.s3_client.head_bucket(Bucket=self.bucket_name)
+        except ClientError as error:
+            if status_of(error) == 404:
+                said = f"the bucket {self.bucket_name} does not exist"
+                raise StorageUnavailable(said) from None
+        except BotoCoreError as error:
+            raise StorageUnavailable(f"S3 can't be used: {type(error).__name__}") from None
+
+    def _pages(self, operation: str, name: str, how: Mapping[str, int]) -> Iterator[Any]:
+        paginator = self.s3_client.get_paginator(operation)
+        for page in paginator.paginate(Bucket=self.bucket_name, PaginationConfig=how):
+            yield from page.get(name, ())
+
+    def _delete_page(self, page: list[str]) -> list[str]:
+        doomed = {"Objects": [{"Key": key} for key in page], "Quiet": True}
+        with store_errors():
+            try:
+                answer = self.s3_client.delete_objects(Bucket=self.bucket_name, Delete=doomed)
+            except ClientError as error:
+                if status_of(error) not in (400, 501):
+                    raise
+                # Older clones don't know this request, or want another checksum with it.
+                return self._delete_each(page)
+        errors = answer.get("Errors", ())
+        return [f"{e['Key']} ({e['Code']})" for e in errors if e["Code"] not in MISSING]
+
+    def _delete_each(self, page: list[str]) -> list[str]:
+        failed = []
+        for key in page:
+            try:
+                self.s3_client.delete_object(Bucket=self.bucket_name, Key=key)
+            except ClientError as error:
+                failed.append(f"{key} ({code_of(error)})")
+        return failed
+
+    def abort_upload(self, key: str, upload_id: str) -> int:
+        """Remove the parts of a file that is not finished; returns how many files that were."""
+        try:
+            self.s3_client.abort_multipart_upload(
+                Bucket=self.bucket_name, Key=key, UploadId=upload_id
+            )
+        except ClientError as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+            return 0
+        return 1
+
+    def _probe_with(self, key: str, content: bytes) -> bytes:
+        where = {"Bucket": self.bucket_name, "Key": key}
+        with store_errors():
+            self.s3_client.put_object(Body=content, **where)
+            try:
+                with contextlib.closing(self.s3_client.get_object(**where)["Body"]) as body:
+                    read: bytes = body.read()
+            finally:
+                self.s3_client.delete_object(**where)
+        return read

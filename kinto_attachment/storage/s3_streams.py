@@ -1,0 +1,112 @@
+"""A file on its way to S3, or from there."""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from kinto_attachment.disposition import disposition
+from kinto_attachment.storage import CHUNK_SIZE
+from kinto_attachment.storage.remote import WRITER, PartWriter
+from kinto_attachment.storage.s3_connection import status_of, store_errors
+
+if TYPE_CHECKING:
+    from kinto_attachment.storage.s3 import S3FileStorage
+
+logger = logging.getLogger(__name__)
+
+
+class S3Writer(PartWriter):
+    """One ``PutObject``, or a multipart upload that is sent part after part."""
+
+    def __init__(self, storage: "S3FileStorage", key: str, mimetype: str, filename: str) -> None:
+        super().__init__()
+        self._storage = storage
+        self._where = {"Bucket": storage.bucket_name, "Key": key}
+        self._about: dict[str, Any] = {"Metadata": {WRITER: self._token}}
+        if mimetype:
+            self._about["ContentType"] = mimetype
+        if filename:
+            self._about["ContentDisposition"] = disposition(filename, mimetype)
+        if storage.acl:
+            self._about["ACL"] = storage.acl
+        self._upload_id = ""
+        self._parts: list[dict[str, Any]] = []
+
+    def _put(self, content: bytearray) -> None:
+        with store_errors():
+            self._create("put_object", {**self._about, "Body": content})
+
+    def _begin(self) -> None:
+        with store_errors():
+            started = self._storage.s3_client.create_multipart_upload(**self._where, **self._about)
+        self._upload_id = started["UploadId"]
+
+    def _send(self, part: bytearray, last: bool) -> None:
+        number = len(self._parts) + 1
+        with store_errors():
+            answer = self._storage.s3_client.upload_part(
+                **self._where, UploadId=self._upload_id, PartNumber=number, Body=part
+            )
+        self._parts.append({"ETag": answer["ETag"], "PartNumber": number})
+
+    def _complete(self) -> None:
+        what = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": self._parts}}
+        with store_errors():
+            self._create("complete_multipart_upload", what)
+
+    def _drop(self) -> None:
+        with store_errors():
+            self._storage.abort_upload(self._where["Key"], self._upload_id)
+
+    def _stored_token(self) -> str | None:
+        with store_errors():
+            found = self._storage.s3_client.head_object(**self._where)
+        token: str | None = found["Metadata"].get(WRITER)
+        return token
+
+    def _create(self, operation: str, what: Mapping[str, Any]) -> None:
+        """Publish the file, never over another one.
+
+        Stores that know no conditional writes are asked before: keys are never used twice, so
+        nothing can come between.
+        """
+        call = getattr(self._storage.s3_client, operation)
+        if self._storage.knows_conditions:
+            try:
+                call(**self._where, **what, IfNoneMatch="*")
+                return
+            except ClientError as error:
+                if status_of(error) != 501:
+                    raise
+            self._storage.knows_conditions = False
+            logger.info("The store knows no conditional writes: it is asked before each one.")
+        if self._storage.exists(self._where["Key"]):
+            raise FileExistsError(f"{self._where['Key']} is taken")
+        call(**self._where, **what)
+
+
+class S3Reader:
+    """The body of one answer, in chunks; None stands for no bytes at all."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def __iter__(self) -> "S3Reader":
+        return self
+
+    def __next__(self) -> bytes:
+        if self._body is not None:
+            with store_errors():
+                data: bytes = self._body.read(CHUNK_SIZE)
+            if data:
+                return data
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """See :class:`kinto_attachment.storage.Reader`."""
+        if self._body is not None:
+            self._body.close()
+            self._body = None

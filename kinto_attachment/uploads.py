@@ -1,0 +1,124 @@
+"""POST and PUT: a body becomes a stored file, and the record says so."""
+
+from collections.abc import Callable
+from typing import Any
+
+import transaction
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+
+from kinto_attachment import attachments, bodies, forms, preconditions, records
+from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachment, Target
+from kinto_attachment.default_bucket import ensure_parents
+from kinto_attachment.errors import Refused, refuse_in_batch
+from kinto_attachment.files import Files
+from kinto_attachment.server import Server
+
+
+def post(request: Request) -> Any:
+    """Store the file of a multipart form."""
+    content_type = request.headers.get("Content-Type", "")
+    forms.boundary_of(content_type)
+    digest = bodies.expected_digest(request, "Repr-Digest")
+    whole = bodies.expected_digest(request, "Content-Digest")
+
+    def read(body: bodies.Body, store: Callable[[FilePart], StoredAttachment]) -> forms.Form:
+        form = forms.read_form(body, content_type, store)
+        if whole:
+            # RFC 9530 means the multipart body; clients often mean the file. Either will do.
+            of_file = bytes.fromhex(form.stored.attachment.hash)
+            if whole.sha256 not in (of_file, body.sha256()):
+                raise Refused("digest_differs", header=whole.header)
+        return form
+
+    return _upload(request, read, digest, overhead=forms.OVERHEAD)
+
+
+def put(request: Request) -> Any:
+    """Store the body as it is: ``curl -T``."""
+    digest = bodies.expected_digest(request, "Repr-Digest")
+    digest = digest or bodies.expected_digest(request, "Content-Digest")
+
+    def read(body: bodies.Body, store: Callable[[FilePart], StoredAttachment]) -> forms.Form:
+        return forms.Form(stored=store(forms.raw_part(request, body)))
+
+    return _upload(request, read, digest, overhead=0)
+
+
+def _upload(
+    request: Request,
+    read: Callable[[bodies.Body, Callable[[FilePart], StoredAttachment]], forms.Form],
+    digest: ExpectedDigest | None,
+    overhead: int,
+) -> Any:
+    """Permission was given by the route's context; everything else happens here, in order."""
+    refuse_in_batch(request)
+    target, server = request.context.target, Server.of(request)
+    existing = request.context.current_object
+    preconditions.check(request, existing)
+    _check_announced_size(request, server, target, overhead)
+    _give_back_connection(request)
+    body = bodies.Body(request)
+    files = Files.current(server.storage, server.rolls_back)
+
+    def store(part: FilePart) -> StoredAttachment:
+        stored = attachments.store(part, target, server.settings, server.storage, digest)
+        files.create(stored)
+        return stored
+
+    metrics = request.registry.metrics
+    with metrics.timer("attachment_upload_seconds"):
+        form = read(body, store)
+    metrics.count("attachment_bytes_in", count=form.stored.attachment.size)
+    return _write_record(request, target, form, existing is not None)
+
+
+def _write_record(request: Request, target: Target, form: forms.Form, exists: bool) -> Any:
+    ensure_parents(request, target)
+    change = dict(form.fields)
+    change["data"] = {**form.fields.get("data", {}), "attachment": form.stored.value}
+    answer = records.write(request, target, change, exists)
+    record_url = request.route_url("record-object", **_ids(target))
+    if Server.of(request).settings.legacy_format or _is_html_form(request):
+        return HTTPSeeOther(location=record_url)
+    request.response.status_code = answer.status_code
+    request.response.headers["Location"] = record_url
+    records.with_headers(request.response, answer)
+    return form.stored.value
+
+
+def _check_announced_size(request: Request, server: Server, target: Target, overhead: int) -> None:
+    """Refuse before the body is read, so that ``Expect: 100-continue`` saves it."""
+    limit = server.settings.policy_for(target.bucket_id, target.collection_id).max_size_bytes
+    announced = bodies.content_length(request)
+    if limit and announced is not None and announced > limit + overhead:
+        raise Refused("too_large", limit=limit)
+
+
+def _give_back_connection(request: Request) -> None:
+    """End the transaction that checked the permission, and begin the one that writes.
+
+    Otherwise each slow upload holds a database connection for as long as its body takes.
+    Kinto's after-commit hook, set when the request came in, moves to the new transaction.
+    """
+    if request.context.wrote_parents:
+        return  # The default bucket was just created: that must not be undone.
+    hooks = list(transaction.get().getAfterCommitHooks())
+    transaction.abort()
+    renewed = transaction.begin()
+    for hook, args, kwargs in hooks:
+        renewed.addAfterCommitHook(hook, args, kwargs)
+
+
+def _is_html_form(request: Request) -> bool:
+    """Whether a browser sent a form without script: it wants a page, not JSON."""
+    offers = request.accept.acceptable_offers(["application/json", "text/html"])
+    return request.method == "POST" and bool(offers) and offers[0][0] == "text/html"
+
+
+def _ids(target: Target) -> dict[str, str]:
+    return {
+        "bucket_id": target.bucket_id,
+        "collection_id": target.collection_id,
+        "id": target.record_id,
+    }

@@ -1,0 +1,1 @@
+"""Breaking things on purpose: record, link and file must agree afterwards."""

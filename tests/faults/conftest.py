@@ -1,0 +1,66 @@
+"""Fixtures of the fault tests."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import parts
+from tests.faults.harness import Database, FaultyStorage, Launcher, LossyProxy
+
+
+@pytest.fixture
+def database(postgresql: str) -> Iterator[Database]:
+    made = Database(postgresql)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def on_postgresql(
+    make_server: Callable[..., parts.Server], postgresql: str
+) -> Callable[..., parts.Server]:
+    """Make a server on PostgreSQL, with one collection."""
+
+    def make(more: dict[str, Any] | None = None) -> parts.Server:
+        server = make_server({**parts.postgresql_settings(postgresql), **(more or {})})
+        server.as_user().make_collection()
+        return server
+
+    return make
+
+
+@pytest.fixture
+def launcher(postgresql: str, tmp_path: Path) -> Iterator[Launcher]:
+    """Servers in processes of their own, on the same database and store as make_server's."""
+    settings = {
+        **parts.SETTINGS,
+        **parts.postgresql_settings(postgresql),
+        "kinto.attachment.base_path": str(tmp_path / "files"),
+    }
+    made = Launcher(settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def faulty(server: parts.Server) -> FaultyStorage:
+    """The server's store, which fails when it is told to."""
+    storage = FaultyStorage(str(server.files))
+    attachments = server.registry.attachments
+    server.registry.attachments = dataclasses.replace(attachments, storage=storage)
+    return storage
+
+
+@pytest.fixture
+def proxy(postgresql: str) -> Iterator[LossyProxy]:
+    from urllib.parse import parse_qs, unquote, urlsplit
+
+    (folder,) = parse_qs(urlsplit(postgresql).query)["host"]
+    with tempfile.TemporaryDirectory() as short:  # A socket's path may have 107 bytes only.
+        made = LossyProxy(f"{unquote(folder)}/.s.PGSQL.5432", Path(short))
+        yield made
+        made.close()

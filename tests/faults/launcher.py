@@ -1,0 +1,96 @@
+"""A server that can be killed at any line of the package: ``python -m tests.faults.launcher``.
+
+The launcher imports Kinto once and builds the application, without a connection to anything;
+for each line on standard input it forks a child that serves it with waitress on a port of its
+own, and says which. It has one thread, so forking is safe.
+
+Commands, as JSON lines: ``{"kill_at": N}`` kills the child with SIGKILL at the N-th line of
+Python that it runs in the watched modules; 0 never kills; ``{"trace": path}`` writes the lines
+that a child runs. The answer is ``{"port": …, "pid": …}``.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import kinto_attachment
+
+PACKAGE = Path(kinto_attachment.__file__).parent
+WATCHED = {
+    str(PACKAGE / name)
+    for name in (
+        "views.py",
+        "uploads.py",
+        "bodies.py",
+        "forms.py",
+        "attachments.py",
+        "bookkeeping.py",
+        "files.py",
+        "links.py",
+        "listeners.py",
+        "records.py",
+        "storage/local.py",
+        "storage/local_streams.py",
+    )
+}
+
+
+def install(kill_at: int, trace: str | None) -> None:
+    """Count the lines that run in the watched modules, in every thread made from now on."""
+    count = 0
+    log = open(trace, "w", buffering=1) if trace else None  # noqa: SIM115
+
+    def line(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        if event == "line":
+            count += 1
+            if log:
+                log.write(f"{frame.f_code.co_filename}:{frame.f_lineno}\n")
+            if count == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return line
+
+    def call(frame: FrameType, _: str, __: Any) -> Any:
+        return line if frame.f_code.co_filename in WATCHED else None
+
+    threading.settrace(call)
+
+
+def serve(app: Any, answer: int, kill_at: int = 0, trace: str | None = None) -> None:
+    import waitress.server
+
+    if kill_at or trace:
+        install(kill_at, trace)
+    server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=8)
+    found = {"port": server.effective_port, "pid": os.getpid()}
+    os.write(answer, (json.dumps(found) + "\n").encode())
+    server.run()
+
+
+def main() -> None:
+    import kinto
+
+    settings = json.loads(sys.stdin.readline())
+    app = kinto.main({}, **settings)
+    for part in ("storage", "permission", "cache"):
+        client = getattr(getattr(app.registry, part), "client", None)
+        if client is not None:
+            client.session_factory.remove()
+            client.session_factory.session_factory.kw["bind"].dispose(close=False)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel reaps.
+    print(json.dumps({"ready": True}), flush=True)
+    for command in sys.stdin:
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(0)
+            serve(app, 1, **json.loads(command))
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The server is killed with SIGKILL at every line of upload, replacement and deletion."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Database, Launcher, assert_nothing_dangles, call, collect
+from tests.parts import COLLECTION, Server, multipart, sha256
+
+BODY, FORM = multipart([("attachment", "photo.jpg", "image/jpeg", b"new")])
+
+
+def run(port: int, operation: str, record: str, authorization: str) -> int:
+    headers = {"Authorization": authorization}
+    if operation in ("upload", "replace"):
+        headers["Content-Type"] = FORM
+        return call(port, "POST", f"{record}/attachment", BODY, **headers)[0]
+    path = f"{record}/attachment" if operation == "remove" else record
+    return call(port, "DELETE", path, **headers)[0]
+
+
+def kill_points(
+    launcher: Launcher, operation: str, record: str, authorization: str, trace: Path
+) -> list[int]:
+    """Run the operation once in peace; the numbers of the steps that are at new lines."""
+    port, pid = launcher.start(trace=str(trace))
+    assert run(port, operation, record, authorization) in (200, 201, 204)
+    launcher.stop(pid)
+    seen: dict[str, int] = {}
+    for number, line in enumerate(trace.read_text().splitlines(), 1):
+        seen.setdefault(line, number)
+    return sorted(seen.values())
+
+
+@pytest.mark.parametrize("operation", ["upload", "replace", "remove", "delete"])
+def test_a_server_killed_at_any_line_leaves_old_or_new_and_nothing_after_gc(
+    on_postgresql: Callable[..., Server],
+    launcher: Launcher,
+    database: Database,
+    tmp_path: Path,
+    operation: str,
+) -> None:
+    server = on_postgresql()
+    client = server.as_user()
+    authorization = client.headers["Authorization"]
+
+    def prepare(name: str) -> str:
+        record = f"{COLLECTION}/records/{name}"
+        if operation != "upload":
+            client.upload(f"{record}/attachment", content=b"old")
+        return record
+
+    points = kill_points(launcher, operation, prepare("peace"), authorization, tmp_path / "trace")
+    assert len(points) >= 40
+    killed = 0
+    for point in points:
+        record = prepare(f"killed-at-{point}")
+        port, pid = launcher.start(kill_at=point)
+        killed += run(port, operation, record, authorization) == 0
+        launcher.stop(pid)
+        database.wait_until_idle()
+
+        assert_nothing_dangles(server)
+        found = client.get(record, "*").json.get("data", {}).get("attachment", {}).get("hash")
+        states = {
+            "upload": (None, sha256(b"new")),
+            "replace": (sha256(b"old"), sha256(b"new")),
+            "remove": (sha256(b"old"), None),
+            "delete": (sha256(b"old"), None),
+        }
+        assert found in states[operation]
+        collect(server)
+        server.assert_agreement()
+        client.delete(record, "*")
+    assert killed >= 40

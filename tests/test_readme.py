@@ -1,0 +1,568 @@
+"""Every example of README.rst, run; every table of it, compared with the code.
+
+The shell examples are typed into a shell with the real curl and HTTPie, against a real ``kinto
+start``, on memory and on PostgreSQL. There is no browser: the JavaScript and the HTML form are
+read, and the request that they describe is sent.
+"""
+
+import html.parser
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable
+from configparser import ConfigParser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from kinto_attachment import keys, settings
+from kinto_attachment.errors import REFUSALS
+from tests import parts, processes
+from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+ORIGIN = "http://127.0.0.1:8888"
+FILES = "/var/lib/kinto/files"
+ALICE = ("alice", "secret")
+RECORD = "/buckets/default/collections/pictures/records/first"
+PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
+FIELDS = {"filename", "hash", "location", "mimetype", "size"}
+
+
+@dataclass(frozen=True)
+class Block:
+    name: str
+    language: str
+    text: str
+
+
+def code_blocks() -> list[Block]:
+    """All of README's, whatever their indentation."""
+    found, lines = [], README.splitlines()
+    for number, line in enumerate(lines):
+        directive = re.fullmatch(r"( *)\.\. code-block:: (\w+)", line)
+        if not directive:
+            continue
+        body = []
+        for following in lines[number + 1 :]:
+            if following.strip() and not following.startswith(f"{directive[1]}   "):
+                break
+            body.append(following)
+        text = textwrap.dedent("\n".join(body)).strip("\n")
+        name = re.match(r":name: ([\w-]+)\n\n", text)
+        assert name, f"line {number + 1}: the code block has no :name:"
+        found.append(Block(name[1], directive[2], text[name.end() :]))
+    return found
+
+
+BLOCKS = {block.name: block for block in code_blocks()}
+
+
+def example(name: str) -> str:
+    """The text of one code block."""
+    return BLOCKS[name].text
+
+
+def table(name: str) -> list[list[str]]:
+    """The rows of one list-table, without the first, in plain words."""
+    start = README.index(f".. list-table::\n   :name: {name}\n")
+    body = README[start:].split("\n\n", 2)[1]
+    rows = re.split(r"^   \* - ", body, flags=re.MULTILINE)[2:]
+    cells = [re.split(r"^     - ", row, flags=re.MULTILINE) for row in rows]
+    return [[" ".join(cell.split()).replace("``", "`") for cell in row] for row in cells]
+
+
+def ini(text: str, folder: Path) -> dict[str, str]:
+    """What an ini example sets, for a server whose files are below ``folder``."""
+    parser = ConfigParser(interpolation=None, default_section="")
+    parser.optionxform = str
+    section = text if text.startswith("[") else f"[app:main]\n{text}"
+    parser.read_string(section.replace(FILES, str(folder / "files")))
+    return {key: value for part in parser.sections() for key, value in parser.items(part)}
+
+
+@pytest.fixture(scope="module", params=["memory", "postgresql"])
+def kinto(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A server with the three lines of the README."""
+    backend = parts.MEMORY
+    if request.param == "postgresql":
+        backend = parts.postgresql_settings(request.getfixturevalue("postgresql"))
+    folder = tmp_path_factory.mktemp("kinto")
+    given = {**basic_settings(folder, backend), **ini(example("three-lines"), folder)}
+    assert len(example("three-lines").splitlines()) == 3
+    with running_kinto(folder, given) as running:
+        yield running
+
+
+@pytest.fixture
+def reader(kinto: Kinto, tmp_path: Path) -> "Reader":
+    """Somebody who follows the README from its first line, in a directory with a picture."""
+    requests.delete(f"{kinto.url}/buckets", auth=ALICE)
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    return Reader(kinto, tmp_path)
+
+
+@dataclass(frozen=True)
+class Reader:
+    kinto: Kinto
+    folder: Path
+
+    def types(self, command: str) -> str:
+        script = f"{example('record')}\n{command}"
+        return shell(script.replace(ORIGIN, self.kinto.origin), self.folder)
+
+    def runs(self, program: str) -> None:
+        script = program.replace(ORIGIN, self.kinto.origin)
+        done = processes.run([sys.executable, "-c", script], self.folder)
+        assert done.returncode == 0, done.stderr
+
+    def record(self, path: str = RECORD) -> dict[str, Any]:
+        answer = requests.get(f"{self.kinto.url}{path}", auth=ALICE)
+        answer.raise_for_status()
+        return answer.json()["data"]
+
+    def has_attached(self, title: str | None = None) -> None:
+        record = self.record()
+        assert record["attachment"]["filename"] == "photo.jpg"
+        assert record["attachment"]["mimetype"] == "image/jpeg"
+        assert record["attachment"]["hash"] == parts.sha256(PHOTO)
+        assert record["attachment"]["size"] == len(PHOTO)
+        assert record.get("title") == title
+        assert self.bytes() == PHOTO
+
+    def bytes(self) -> bytes:
+        """The file, by the record's ``location``."""
+        base_url = capability(self.kinto)["base_url"]
+        answer = requests.get(base_url + self.record()["attachment"]["location"], auth=ALICE)
+        answer.raise_for_status()
+        return answer.content
+
+
+def capability(kinto: Kinto) -> dict[str, Any]:
+    return requests.get(f"{kinto.url}/").json()["capabilities"]["attachments"]
+
+
+def put(kinto: Kinto, path: str, name: str, content: bytes = b"content") -> requests.Response:
+    """A file for the record at ``path``, whose bucket and collection are made where needed."""
+    bucket, collection = "/".join(path.split("/")[:3]), "/".join(path.split("/")[:5])
+    for parent in (bucket, collection):
+        requests.put(f"{kinto.url}{parent}", auth=ALICE).raise_for_status()
+    url = f"{kinto.url}{path}/attachment?filename={name}"
+    return requests.put(url, data=content, auth=ALICE)
+
+
+# The README as a document.
+
+
+def test_every_code_block_is_run_by_a_test() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    run = set(re.findall(r"""example\(["']([\w-]+)["']\)""", source))
+    assert run == set(BLOCKS)
+
+
+def test_every_code_block_has_a_name_of_its_own() -> None:
+    assert len(BLOCKS) == len(code_blocks()) == README.count(".. code-block::")
+
+
+def test_there_is_no_other_way_of_writing_code() -> None:
+    directives = re.findall(r"^ *\.\. ([\w-]+)::", README, flags=re.MULTILINE)
+    assert set(directives) == {"code-block", "contents", "list-table"}
+    assert not re.search(r"^(?! *\.\. ).*::$", README, flags=re.MULTILINE)
+
+
+def test_the_settings_table_is_that_of_the_code() -> None:
+    def shown(setting: settings.Setting) -> str:
+        if setting.key == "extensions":
+            assert setting.default == setting.parse("default")
+            return "`default`"
+        if setting.default in (None, "", {}):
+            return "–"
+        text = str(setting.default).removesuffix(".0")
+        return f"`{text.lower() if isinstance(setting.default, bool) else text}`"
+
+    assert table("settings") == [
+        [f"`{s.key}`", shown(s), "yes" if s.per_resource else "no", s.meaning]
+        for s in settings.SETTINGS
+    ]
+
+
+def test_the_refusals_table_has_every_refusal_with_its_status() -> None:
+    rows = table("refusals")
+    shown = {(status, reason) for status, _, reason in rows}
+    assert shown == {(str(row.error.code), f"`{reason}`") for reason, row in REFUSALS.items()}
+    assert len(rows) == len(REFUSALS)
+
+
+# The first page: make, install.
+
+
+@pytest.mark.parametrize(
+    ("command", "does"),
+    [
+        (example("make-serve"), r"\.venv/bin/kinto-attachment serve\s*$"),
+        (example("make-tests"), r"\.venv/bin/python -m pytest\b.*$"),
+        ('make serve ARGS="--port 8889"', r"\.venv/bin/kinto-attachment serve --port 8889$"),
+    ],
+)
+def test_the_make_commands_end_in_what_they_promise(
+    tmp_path: Path, command: str, does: str
+) -> None:
+    """``serve`` itself is run by test_serve.py; ``tests`` is running now."""
+    assert command in README
+    dry = ["make", "--dry-run", "--directory", str(ROOT), *shlex.split(command)[1:]]
+    done = processes.run(dry, tmp_path, {"MAKEFLAGS": "", "MAKELEVEL": ""})
+    printed = [line for line in done.stdout.splitlines() if not line.startswith("make")]
+    assert done.returncode == 0, done.stderr
+    assert re.search(does, printed[-1])
+
+
+def test_the_directory_that_pip_is_given_is_this_project() -> None:
+    """pip has installed it, in much the same words, when this environment was made."""
+    assert example("install") == "pip install ."
+    assert (ROOT / "setup.py").exists()
+    assert importlib.metadata.version("kinto-attachment").startswith("10.")
+    assert (BIN / "kinto-attachment").exists()
+
+
+def test_the_three_lines_announce_the_capability(kinto: Kinto) -> None:
+    assert capability(kinto)["base_url"] == f"{kinto.url}/"
+
+
+# Attach a file.
+
+
+def test_curl_attaches_a_file(reader: Reader) -> None:
+    answer = json.loads(reader.types(example("upload-with-curl")))
+
+    assert reader.record()["attachment"] == answer
+    reader.has_attached()
+
+
+def test_the_answer_looks_as_it_is_shown(reader: Reader) -> None:
+    shown = json.loads(example("answer"))
+    answer = json.loads(reader.types(example("upload-with-curl")))
+
+    assert list(shown) == list(answer)
+    assert set(shown) == FIELDS
+    for name in ("filename", "mimetype"):
+        assert shown[name] == answer[name]
+    for pattern, name in (
+        ("[0-9a-f]{64}", "hash"),
+        (r"buckets/.+/first/attachment\?.+", "location"),
+    ):
+        assert re.fullmatch(pattern, shown[name])
+        assert re.fullmatch(pattern, answer[name])
+    assert type(shown["size"]) is type(answer["size"]) is int
+
+
+def test_curl_attaches_a_file_with_fields_and_permissions(reader: Reader) -> None:
+    reader.types(example("upload-with-fields"))
+
+    reader.has_attached("At the sea")
+    assert (
+        requests.get(
+            f"{capability(reader.kinto)['base_url']}{reader.record()['attachment']['location']}"
+        ).content
+        == PHOTO
+    )
+
+
+def test_curl_puts_the_bare_file(reader: Reader) -> None:
+    reader.types(example("upload-raw"))
+
+    reader.has_attached()
+
+
+def test_httpie_attaches_a_file(reader: Reader) -> None:
+    answer = json.loads(reader.types(example("upload-with-httpie")))
+
+    assert set(answer) == FIELDS
+    reader.has_attached("At the sea")
+
+
+def test_python_attaches_and_downloads_a_file(reader: Reader) -> None:
+    reader.runs(example("python"))
+
+    reader.has_attached("At the sea")
+    assert (reader.folder / "copy.jpg").read_bytes() == PHOTO
+
+
+def test_the_request_of_the_javascript_is_accepted(reader: Reader) -> None:
+    """fetch() with a FormData: the request is composed from what the script says."""
+    script = example("javascript").replace(ORIGIN, reader.kinto.origin)
+    url = re.search(r'fetch\(\s*"([^"]+)"', script)[1]
+    method = re.search(r'method: "(\w+)"', script)[1]
+    user = re.search(r'Authorization: "Basic " \+ btoa\("(\w+):(\w+)"\)', script)
+    title = re.search(r'append\("data", JSON\.stringify\(\{title: "(.+)"\}\)\)', script)[1]
+    assert 'form.append("attachment", file);' in script
+    assert "body: form" in script
+    assert "Content-Type" not in script
+    page = {"Origin": "https://page.example"}
+
+    preflight = requests.options(
+        url,
+        headers={
+            **page,
+            "Access-Control-Request-Method": method,
+            "Access-Control-Request-Headers": "authorization",
+        },
+    )
+    answer = requests.request(
+        method,
+        url,
+        auth=(user[1], user[2]),
+        headers=page,
+        files={"attachment": ("photo.jpg", PHOTO, "image/jpeg")},
+        data={"data": json.dumps({"title": title})},
+    )
+
+    assert preflight.headers["Access-Control-Allow-Origin"] in ("*", page["Origin"])
+    assert method in preflight.headers["Access-Control-Allow-Methods"]
+    assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", page["Origin"])
+    assert set(answer.json()) == FIELDS
+    reader.has_attached("At the sea")
+
+
+class Form(html.parser.HTMLParser):
+    """A form of one page, with its inputs."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.form: dict[str, str | None] = {}
+        self.inputs: list[dict[str, str | None]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "form":
+            self.form = dict(attrs)
+        elif tag == "input":
+            self.inputs.append(dict(attrs))
+
+
+def test_the_request_of_the_html_form_lands_on_the_record(reader: Reader) -> None:
+    """What a browser sends for the form: its fields, and an ``Accept`` that prefers pages."""
+    page = Form(example("html-form").replace(ORIGIN, reader.kinto.origin))
+    assert (page.form["method"], page.form["enctype"]) == ("post", "multipart/form-data")
+    (file,) = (field for field in page.inputs if field["type"] == "file")
+    others = {f["name"]: f["value"] for f in page.inputs if f["type"] == "hidden"}
+    how: dict[str, Any] = {
+        "headers": {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
+        "files": {file["name"]: ("photo.jpg", PHOTO, "image/jpeg")},
+        "data": others,
+    }
+
+    asked = requests.post(page.form["action"], **how)
+    answer = requests.post(page.form["action"], auth=ALICE, allow_redirects=False, **how)
+
+    assert asked.status_code == 401
+    assert asked.headers["WWW-Authenticate"].startswith("Basic ")
+    assert answer.status_code == 303
+    landed = requests.get(answer.headers["Location"], auth=ALICE).json()["data"]
+    assert landed == reader.record()
+    reader.has_attached("At the sea")
+
+
+# Read, replace, delete, copy.
+
+
+def test_curl_reads_the_record_and_the_file(reader: Reader) -> None:
+    reader.types(example("upload-with-curl"))
+
+    record = json.loads(reader.types(example("read-the-record")))["data"]
+    reader.types(example("download"))
+
+    assert record == reader.record()
+    assert (reader.folder / "copy.jpg").read_bytes() == PHOTO
+
+
+def test_curl_continues_a_download(reader: Reader) -> None:
+    reader.types(example("upload-with-curl"))
+    reader.types(example("download"))
+
+    reader.types(example("continue-a-download"))
+
+    assert (reader.folder / "part.jpg").read_bytes() == PHOTO
+
+
+def test_curl_replaces_a_file_of_which_it_knows_the_version(reader: Reader) -> None:
+    reader.types(example("upload-with-curl"))
+    before = reader.record()["attachment"]["location"]
+
+    reader.types(example("replace-safely"))
+
+    assert reader.record()["attachment"]["location"] != before
+    reader.has_attached()
+    stale = example("replace-safely").splitlines(keepends=True)[1:]
+    with pytest.raises(AssertionError, match="Resource was modified meanwhile"):
+        reader.types("".join(stale))
+
+
+def test_curl_deletes_the_attachment_and_keeps_the_record(reader: Reader) -> None:
+    reader.types(example("upload-with-fields"))
+
+    assert reader.types(example("delete")) == ""
+
+    record = reader.record()
+    assert "attachment" not in record
+    assert record["title"] == "At the sea"
+
+
+def test_a_digest_that_fits_is_accepted_and_another_is_refused(reader: Reader) -> None:
+    reader.types(example("digest"))
+
+    reader.has_attached()
+    garbled = example("digest").replace("< photo.jpg", "< other.jpg")
+    (reader.folder / "other.jpg").write_bytes(b"other")
+    with pytest.raises(AssertionError, match="another SHA-256"):
+        reader.types(garbled)
+
+
+def test_python_copies_a_record_and_both_share_the_file(reader: Reader) -> None:
+    reader.runs(f"{example('python')}\n{example('copy-a-record')}")
+
+    copy = reader.record(RECORD.replace("first", "second"))
+    assert copy["attachment"] == reader.record()["attachment"]
+    requests.delete(f"{reader.kinto.url}{RECORD}", auth=ALICE).raise_for_status()
+    location = f"{reader.kinto.url}/{copy['attachment']['location']}"
+    assert requests.get(location, auth=ALICE).content == PHOTO
+
+
+@pytest.mark.parametrize("kinto", ["postgresql"], indirect=True)
+def test_gc_finds_and_removes_a_file_that_no_record_names(kinto: Kinto, reader: Reader) -> None:
+    look, remove = example("gc").splitlines()
+    reader.types(example("upload-with-curl"))
+    orphan = kinto.files / f"{keys.new_id()}.jpg"
+    orphan.write_bytes(b"left behind")
+    os.utime(orphan, (0, 0))
+
+    found = processes.run(shlex.split(look), kinto.folder)
+    assert found.returncode == 1, found.stderr
+    assert orphan.exists()
+    removed = processes.run(shlex.split(remove), kinto.folder)
+    assert removed.returncode == 0, removed.stderr
+    assert not orphan.exists()
+    reader.has_attached()
+
+
+# Settings, production.
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[[str], Any]:
+    """Start a server in memory with an ini example more."""
+
+    def start(text: str) -> Any:
+        given = {**basic_settings(tmp_path, parts.MEMORY), **ini(text, tmp_path)}
+        return running_kinto(tmp_path, given)
+
+    return start
+
+
+def test_settings_for_a_bucket_and_a_collection_do_what_is_said(
+    start: Callable[[str], Any],
+) -> None:
+    film, trailer = (
+        "/buckets/films/collections/long/records/a",
+        ("/buckets/films/collections/trailers/records/a"),
+    )
+    small, large, huge = b"x", bytes(10_000_001), bytes(50_000_001)
+    with start(example("per-resource")) as kinto:
+        assert put(kinto, film, "a.mp4", huge).status_code == 201
+        assert put(kinto, trailer, "a.mp4", large).status_code == 201
+        assert put(kinto, trailer, "a.mp4", huge).status_code == 413
+        assert put(kinto, film, "a.jpg", small).status_code == 400
+        assert put(kinto, RECORD, "a.jpg", small).status_code == 201
+        assert put(kinto, RECORD, "a.jpg", large).status_code == 413
+        assert put(kinto, RECORD, "a.mp4", small).status_code == 400
+        assert len(list((kinto.files / "films" / "trailers").iterdir())) == 1
+
+
+def test_a_setting_from_the_environment_wins(tmp_path: Path) -> None:
+    command = example("environment").replace(FILES, str(tmp_path / "files"))
+    assignment, *words = shlex.split(command)
+    processes.write_ini(
+        tmp_path / "kinto.ini", basic_settings(tmp_path / "of the ini", parts.MEMORY)
+    )
+    env = dict([assignment.split("=", 1)])
+    with processes.answering(
+        [str(BIN / words[0]), *words[1:], "--port", "0"], tmp_path, env
+    ) as url:
+        put(Kinto(url, tmp_path), RECORD, "a.jpg").raise_for_status()
+
+    assert len([p for p in (tmp_path / "files").iterdir() if p.is_file()]) == 1
+    assert not (tmp_path / "of the ini").exists()
+
+
+def test_with_a_base_url_the_location_is_that_url_and_the_key(start: Callable[[str], Any]) -> None:
+    with start(example("own-web-server")) as kinto:
+        location = put(kinto, RECORD, "a.jpg").json()["location"]
+
+        base_url, key = location.rsplit("/", 1)
+        assert base_url == "https://files.example.org"
+        assert capability(kinto)["base_url"] == f"{base_url}/"
+        assert (kinto.files / key).read_bytes() == b"content"
+        attachment = requests.get(f"{kinto.url}{RECORD}/attachment", auth=ALICE)
+        assert attachment.content == b"content"
+
+
+def test_with_an_empty_base_url_the_location_is_the_key(start: Callable[[str], Any]) -> None:
+    with start(example("movable")) as kinto:
+        location = put(kinto, RECORD, "a.jpg").json()["location"]
+
+        assert (kinto.files / location).read_bytes() == b"content"
+        assert capability(kinto)["base_url"] == "https://files.example.org/"
+
+
+def test_a_record_of_an_older_version_stays_as_it_is_until_its_next_upload(
+    start: Callable[[str], Any],
+) -> None:
+    setting = "kinto.attachment.accept_unknown_metadata = true"
+    old = {
+        "filename": "old.jpg",
+        "hash": parts.sha256(b"old"),
+        "location": "https://files.example.org/0b5a7a4c-4b56-4f6f-9d1b-3c1f4f1e2d3c.jpg",
+        "mimetype": "image/jpeg",
+        "size": 3,
+    }
+    with start(f"{example('own-web-server')}\n{setting}") as kinto:
+        file = kinto.files / old["location"].rsplit("/", 1)[1]
+        file.write_bytes(b"old")
+        record, attachment = f"{kinto.url}{RECORD}", f"{kinto.url}{RECORD}/attachment"
+        assert requests.put(record, json={"data": {"attachment": old}}, auth=ALICE).ok
+        assert requests.patch(record, json={"data": {"title": "x"}}, auth=ALICE).ok
+        assert requests.get(record, auth=ALICE).json()["data"]["attachment"] == old
+        assert requests.get(attachment, auth=ALICE).status_code == 404
+        assert put(kinto, RECORD, "new.jpg", b"new").status_code == 200
+        assert requests.get(attachment, auth=ALICE).content == b"new"
+        assert file.read_bytes() == b"old"
+
+
+def test_waitress_takes_the_recommended_settings(tmp_path: Path) -> None:
+    path = processes.write_ini(tmp_path / "kinto.ini", basic_settings(tmp_path, parts.MEMORY))
+    section, *lines = example("waitress").splitlines()
+    text = path.read_text()
+    assert section in text
+    path.write_text(text.replace(section, "\n".join([section, *lines])))
+    command = [str(BIN / "kinto"), "start", "--ini", str(path), "--port", "0"]
+    with processes.answering(command, tmp_path) as url:
+        answer = put(Kinto(url, tmp_path), RECORD, "a.jpg", bytes(2_000_000))
+
+        assert answer.status_code == 201
+
+
+def test_gunicorn_serves_uploads_from_the_same_ini(tmp_path: Path) -> None:
+    processes.write_ini(tmp_path / "kinto.ini", basic_settings(tmp_path, parts.MEMORY))
+    program, *words = shlex.split(example("gunicorn").replace(":8888", ":0"))
+    with processes.answering([str(BIN / program), *words], tmp_path) as url:
+        answer = put(Kinto(url, tmp_path), RECORD, "a.jpg", bytes(2_000_000))
+
+        assert answer.status_code == 201
