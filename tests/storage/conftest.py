@@ -1,0 +1,123 @@
+"""Fixtures: the services, once for all tests; a bucket and a store for each."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kinto_attachment.storage.gcloud import GoogleCloudStorage
+from kinto_attachment.storage.s3 import S3FileStorage
+from tests import parts, storage_parts
+from tests.storage_parts import Emulator, Gate
+
+MakeS3 = Callable[..., S3FileStorage]
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials but the test's own, and no look at a machine's metadata service."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    with storage_parts.moto() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3(s3_url: str) -> Iterator[Any]:
+    """A plain client, to look past our own code."""
+    with storage_parts.s3_client(s3_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def gated() -> Iterator[tuple[str, Gate]]:
+    with storage_parts.gated_moto() as found:
+        yield found
+
+
+@pytest.fixture
+def gate(gated: tuple[str, Gate]) -> Iterator[Gate]:
+    """What stands before the S3 of :func:`make_s3`; open, and its book empty."""
+    gate = gated[1]
+    gate.reset()
+    yield gate
+    gate.reset()
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    return storage_parts.new_bucket(s3)
+
+
+@pytest.fixture
+def make_s3(bucket: str, gated: tuple[str, Gate]) -> Iterator[MakeS3]:
+    """A factory of stores behind the gate; settings by name, without ``aws.``."""
+    made: list[S3FileStorage] = []
+
+    def make(**more: Any) -> S3FileStorage:
+        given = {
+            "bucket_name": bucket,
+            "endpoint_url": gated[0],
+            "access_key": storage_parts.ACCESS_KEY,
+            "secret_key": storage_parts.SECRET_KEY,
+            "region": "us-east-1",
+            "num_retries": 0,
+            **more,
+        }
+        settings = {f"aws.{name}": value for name, value in given.items()}
+        made.append(S3FileStorage.from_settings(settings, ""))
+        return made[-1]
+
+    yield make
+    for storage in made:
+        storage.close()
+
+
+@pytest.fixture(scope="session")
+def google() -> Iterator[Emulator]:
+    with storage_parts.google_emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def google_bucket(google: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket, in an emulator that Google's library finds."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", google.url)
+    yield google.make_bucket()
+    google.interferes = lambda *_: None
+
+
+@pytest.fixture
+def google_storage(google_bucket: str) -> Iterator[GoogleCloudStorage]:
+    storage = GoogleCloudStorage.from_settings({"gcloud.bucket_name": google_bucket}, "")
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def make_remote_server(backend: dict[str, str]) -> Iterator[Callable[..., parts.Server]]:
+    """A factory of applications whose files lie elsewhere than on this disk."""
+    made: list[parts.Server] = []
+
+    def make(own: dict[str, Any]) -> parts.Server:
+        settings = {**parts.SETTINGS, **backend, **own}
+        server = parts.Server({k: v for k, v in settings.items() if v is not None}, None)
+        made.append(server)
+        server.as_user().make_collection()
+        return server
+
+    yield make
+    for server in made:
+        close = getattr(server.registry.attachments.storage, "close", lambda: None)
+        close()
+        client = getattr(server.registry.storage, "client", None)
+        if client is not None:
+            client.session_factory.remove()
