@@ -73,6 +73,8 @@ class GoogleWriter(PartWriter):
         span = f"bytes {self._sent}-{end}/{total}" if data else f"bytes */{total}"
         self._certain = False
         response = self._request("PUT", data=data, headers={"Content-Range": span})
+        if response.status_code in (404, 410):
+            raise Unanswered("Google Cloud Storage does not know the upload any more")
         if response.status_code not in (200, 201, 308):
             raise from_http_response(response)  # type: ignore[no-untyped-call]
         self._certain = True
