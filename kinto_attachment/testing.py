@@ -15,6 +15,8 @@ name before it is imported.
 Keys are made as the plugin makes them. A backend that only has ``save``, ``url`` and ``delete``
 is run as ``ThirdPartyStorage(MyBackend(...))``: tests of what it lacks are skipped,
 unless :meth:`StorageContract.content` and :meth:`StorageContract.listing` find another way.
+
+One file, although long, since third parties read it as one list of duties.
 """
 
 import contextlib

@@ -2,6 +2,8 @@
 
 Needs the role *Storage Object User* on the bucket (``storage.objects.create``, ``get``,
 ``list`` and ``delete``), and nothing on the bucket itself.
+
+A little above 200 lines, since each operation stands beside what Google answers to it.
 """
 
 import threading

@@ -1,4 +1,7 @@
-"""What the stores behind a network have in common: S3 and Google Cloud Storage."""
+"""What the stores behind a network have in common: S3 and Google Cloud Storage.
+
+A little above 200 lines: what all stores behind a network share is one subject.
+"""
 
 import contextlib
 import logging

@@ -3,6 +3,8 @@
 Needs ``s3:PutObject``, ``GetObject``, ``DeleteObject`` and ``AbortMultipartUpload`` on the
 objects, ``ListBucket`` and ``ListBucketMultipartUploads`` on the bucket. Without ``ListBucket``
 AWS answers 403 for a missing file, which can't be told from a missing permission.
+
+A little above 200 lines, since each operation stands beside what S3 answers to it.
 """
 
 import contextlib

@@ -19,11 +19,11 @@ import transaction
 from tests.faults.harness import (
     STORAGE_FAULTS,
     Database,
-    FaultyStorage,
     Launcher,
     assert_nothing_dangles,
     call,
     collect,
+    made_faulty,
 )
 from tests.parts import COLLECTION, MEMORY, SETTINGS, Server, multipart
 
@@ -45,13 +45,15 @@ class Campaign:
         self._client = server.as_user()
         for uri in {record.rpartition("/records")[0] for record in RECORDS}:
             self._client.make_collection(uri)
-        self._storage = FaultyStorage(str(server.files))
-        attachments = dataclasses.replace(server.registry.attachments, storage=self._storage)
-        server.registry.attachments = attachments
+        attachments = server.registry.attachments
+        self._storage = made_faulty(attachments.storage)
+        server.registry.attachments = dataclasses.replace(attachments, storage=self._storage)
         self.outcomes: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def run(self, operations: int) -> None:
         faults = ["none", *(name for name, _ in STORAGE_FAULTS)]
+        if self._server.files is None:
+            faults.remove("close-loses-bytes")  # S3 itself counts and checks what it is sent.
         faults += ["commit fails", "connection killed"] * 2 if self._database else []
         faults += ["SIGKILL"] * 2 if self._launcher else []
         for number in range(operations):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests import parts
-from tests.faults.harness import Database, FaultyStorage, Launcher, LossyProxy
+from tests import parts, storage_parts
+from tests.faults.harness import Database, FaultyStorage, Launcher, LossyProxy, made_faulty
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def launcher(postgresql: str, tmp_path: Path) -> Iterator[Launcher]:
 @pytest.fixture
 def faulty(server: parts.Server) -> FaultyStorage:
     """The server's store, which fails when it is told to."""
-    storage = FaultyStorage(str(server.files))
     attachments = server.registry.attachments
+    storage = made_faulty(attachments.storage)
     server.registry.attachments = dataclasses.replace(attachments, storage=storage)
     return storage
 
@@ -64,3 +64,20 @@ def proxy(postgresql: str) -> Iterator[LossyProxy]:
         made = LossyProxy(f"{unquote(folder)}/.s.PGSQL.5432", Path(short))
         yield made
         made.close()
+
+
+@pytest.fixture
+def on_s3(
+    on_postgresql: Callable[..., parts.Server], postgresql: str
+) -> Iterator[tuple[parts.Server, Launcher]]:
+    """A server on PostgreSQL and S3, and processes to kill on the same two."""
+    with storage_parts.moto() as url, storage_parts.s3_client(url) as client:
+        store = storage_parts.s3_settings(url, storage_parts.new_bucket(client))
+        server = on_postgresql(store)
+        server.files = None
+        own = {name: value for name, value in store.items() if value is not None}
+        settings = {**parts.SETTINGS, **parts.postgresql_settings(postgresql), **own}
+        launcher = Launcher(settings)
+        yield server, launcher
+        launcher.close()
+        server.registry.attachments.storage.close()

@@ -19,7 +19,6 @@ import transaction
 
 from kinto_attachment.garbage import Collector, Report
 from kinto_attachment.storage import StorageFull, StorageUnavailable
-from kinto_attachment.storage.local import LocalFileStorage, LocalWriter
 from tests.parts import Server
 
 FUTURE = -60.0
@@ -210,8 +209,16 @@ class LossyProxy:
                         return  # ... but nobody hears it.
 
 
-class FaultyStorage(LocalFileStorage):
-    """A local store that fails at one chosen operation, as stores do.
+def made_faulty(storage: Any) -> "FaultyStorage":
+    """The same store, local or S3, that fails when it is told to."""
+    kind: Any = type("Faulty", (FaultyStorage, type(storage)), {})
+    faulty: FaultyStorage = kind.__new__(kind)
+    vars(faulty).update(vars(storage))
+    return faulty
+
+
+class FaultyStorage:
+    """What makes a real store fail at one chosen operation, as stores do.
 
     :attr:`fault`: ``operation-moment``, where the moment says whether the operation had been
     done when the failure was reported (``after``: a lost answer) or not (``before``).
@@ -241,9 +248,14 @@ class FaultyStorage(LocalFileStorage):
         self._fail("delete-after")
         return done
 
+    def delete_many(self, keys: Any) -> None:
+        self._fail("delete-before")
+        super().delete_many(keys)
+        self._fail("delete-after")
+
 
 class FaultyWriter:
-    def __init__(self, storage: FaultyStorage, inner: LocalWriter) -> None:
+    def __init__(self, storage: FaultyStorage, inner: Any) -> None:
         self._storage = storage
         self._inner = inner
 
@@ -253,13 +265,14 @@ class FaultyWriter:
         self._storage._fail("write-truncated")
         self._inner.write(data[len(data) // 2 :])
 
-    def close(self) -> None:
+    def close(self) -> str | None:
         self._storage._fail("close-before")
         if self._storage.fault == "close-loses-bytes":
             self._storage.seen += 1
             os.truncate(self._inner._temporary, 1)
-        self._inner.close()
+        key: str | None = self._inner.close()
         self._storage._fail("close-after")
+        return key
 
     def abort(self) -> None:
         self._inner.abort()

@@ -31,3 +31,15 @@ def test_where_nothing_rolls_back_a_store_that_fails_still_leaves_agreement(
 
     campaign.run(500)
     campaign.settle()
+
+
+def test_on_s3_too_nothing_disagrees_after_the_same_faults(
+    on_s3: tuple[Server, Launcher], database: Database
+) -> None:
+    server, launcher = on_s3
+    campaign = Campaign(server, SEED, database, launcher)
+
+    campaign.run(300)
+    campaign.settle()
+
+    assert {outcome for _, outcome in campaign.outcomes} == {"done", "refused", "nothing"}
