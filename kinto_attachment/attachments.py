@@ -12,7 +12,13 @@ from typing import Any
 from kinto_attachment import keys
 from kinto_attachment.errors import Refused
 from kinto_attachment.settings import Policy, Settings
-from kinto_attachment.storage import Storage, StorageError, StorageUnavailable, lacks
+from kinto_attachment.storage import (
+    Storage,
+    StorageError,
+    StorageUnavailable,
+    Writer,
+    lacks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -102,15 +108,9 @@ def store(
     file_id = keys.new_id()
     key = key_for(file_id, filename, target, policy)
     writer = storage.open_writer(key, mimetype=mimetype, filename=filename)
-    digest, size = hashlib.sha256(), 0
     try:
-        for chunk in part.chunks:
-            size += len(chunk)
-            if policy.max_size_bytes and size > policy.max_size_bytes:
-                raise Refused("too_large", limit=policy.max_size_bytes)
-            digest.update(chunk)
-            writer.write(chunk)
-        if expected and digest.digest() != expected.sha256:
+        digest, size = _receive(part.chunks, writer, policy.max_size_bytes)
+        if expected and digest != expected.sha256:
             raise Refused("digest_differs", header=expected.header)
         key = writer.close() or key
         if "read" not in lacks(storage) and storage.stat(key).size != size:
@@ -120,9 +120,21 @@ def store(
         _forget(storage, key)
         raise
     location = settings.location(key, target.uri, file_id)
-    attachment = Attachment(filename, digest.hexdigest(), location, mimetype, size)
+    attachment = Attachment(filename, digest.hex(), location, mimetype, size)
     value = legacy_value(attachment, key) if settings.legacy_format else asdict(attachment)
     return StoredAttachment(file_id, key, target, attachment, value)
+
+
+def _receive(chunks: Iterable[bytes], writer: Writer, limit: int) -> tuple[bytes, int]:
+    """Hash, count and write in one pass; returns the SHA-256 and the size in bytes."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        size += len(chunk)
+        if limit and size > limit:
+            raise Refused("too_large", limit=limit)
+        digest.update(chunk)
+        writer.write(chunk)
+    return digest.digest(), size
 
 
 def legacy_value(attachment: Attachment, key: str) -> dict[str, Any]:

@@ -32,45 +32,40 @@ def includeme(config: Configurator) -> None:
         cors_headers=("ETag", "Last-Modified", "Location", "Repr-Digest", "Content-Range"),
         tags=["Attachments"],
     )
-    upload = openapi.responses("200", "201", "303", "400", "401", "403", "404", "409", "411")
-    upload.update(openapi.responses("412", "413", "503", "507"))
-    service.add_view(
-        "POST",
-        _refusing(uploads.post),
-        permission="dynamic",
-        content_type=("multipart/form-data",),
-        schema=openapi.FormRequest(),
-        response_schemas={**upload, **openapi.responses("415")},
-        operation_id="upload_attachment",
-    )
-    service.add_view(
-        "PUT",
-        _refusing(uploads.put),
-        permission="dynamic",
-        schema=openapi.RawRequest(),
-        response_schemas=upload,
-        operation_id="put_attachment",
-    )
-    download = openapi.responses(
-        "206", "304", "401", "403", "404", "416", _200=openapi.whole_file()
-    )
-    for method, name in (("GET", "get_attachment"), ("HEAD", "head_attachment")):
+    for method, view, operation_id, described in _views():
         service.add_view(
             method,
-            _refusing(get),
+            _refusing(view),
             permission="dynamic",
-            response_schemas=download,
-            operation_id=name,
+            operation_id=operation_id,
+            **described,
         )
-    service.add_view(
-        "DELETE",
-        _refusing(delete),
-        permission="dynamic",
-        schema=openapi.ConditionalRequest(),
-        response_schemas=openapi.responses("204", "400", "401", "403", "404", "409", "412"),
-        operation_id="delete_attachment",
-    )
     config.add_cornice_service(service)
+
+
+def _views() -> list[tuple[str, Callable[[Request], Any], str, dict[str, Any]]]:
+    """Method, view, operation, and what OpenAPI is to say of it."""
+    upload = openapi.responses("200", "201", "303", "400", "401", "403", "404", "409", "411")
+    upload.update(openapi.responses("412", "413", "503", "507"))
+    form = {
+        "content_type": ("multipart/form-data",),
+        "schema": openapi.FormRequest(),
+        "response_schemas": {**upload, **openapi.responses("415")},
+    }
+    raw = {"schema": openapi.RawRequest(), "response_schemas": upload}
+    statuses = ("206", "304", "401", "403", "404", "416")
+    download = {"response_schemas": openapi.responses(*statuses, _200=openapi.whole_file())}
+    removal = {
+        "schema": openapi.ConditionalRequest(),
+        "response_schemas": openapi.responses("204", "400", "401", "403", "404", "409", "412"),
+    }
+    return [
+        ("POST", uploads.post, "upload_attachment", form),
+        ("PUT", uploads.put, "put_attachment", raw),
+        ("GET", get, "get_attachment", download),
+        ("HEAD", get, "head_attachment", download),
+        ("DELETE", delete, "delete_attachment", removal),
+    ]
 
 
 def permission_context(request: Request) -> Any:
