@@ -14,7 +14,7 @@ from tests.processes import Kinto, basic_settings, running_kinto, shell
 
 PUBLIC = {"read": ["system.Everyone"]}
 OWNER = ("owner", "secret")
-WHERE = {"bucket": "pictures", "collection": "album"}
+WHERE = {"bucket": "clients", "collection": "album"}  # No other test has this bucket.
 
 
 @pytest.fixture(scope="module", params=["memory", "postgresql"])
@@ -180,7 +180,7 @@ def test_async_kinto_http_attaches_downloads_and_removes(album: Album) -> None:
     ],
 )
 def test_curl_attaches_a_file_in_each_of_its_ways(album: Album, arguments: str) -> None:
-    url = f"{album.kinto.url}/buckets/pictures/collections/album/records/first/attachment"
+    url = f"{album.kinto.url}/buckets/clients/collections/album/records/first/attachment"
 
     shell(f"curl --user owner:secret '{url}?filename=photo.jpg' {arguments}", album.picture.parent)
 
