@@ -4,18 +4,14 @@ import contextlib
 import os
 import secrets
 import stat
-import uuid
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
 
 from pyramid.exceptions import ConfigurationError
-from pyramid_storage.exceptions import FileNotAllowed
 from pyramid_storage.local import LocalFileStorage as PyramidLocalFileStorage
 from zope.interface import implementer
 
 from kinto_attachment import keys
 from kinto_attachment.storage import (
-    CHUNK_SIZE,
     IStreamingFileStorage,
     StorageError,
     StorageUnavailable,
@@ -23,13 +19,14 @@ from kinto_attachment.storage import (
     UnsafeKey,
 )
 from kinto_attachment.storage.local_streams import LocalReader, LocalWriter, store_errors
+from kinto_attachment.storage.saving import SavesFiles
 
 UNFINISHED = ".unfinished"
 """Folder, below ``base_path``, of files that are still being written."""
 
 
 @implementer(IStreamingFileStorage)
-class LocalFileStorage(PyramidLocalFileStorage):
+class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     """pyramid_storage's local backend, made streaming, atomic and durable.
 
     :param base_path: directory of the files; made where it does not exist.
@@ -134,46 +131,6 @@ class LocalFileStorage(PyramidLocalFileStorage):
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
-
-    def save_file(
-        self,
-        file: IO[bytes],
-        filename: str,
-        folder: str | None = None,
-        randomize: bool = False,
-        extensions: Any = None,
-        **_: Any,
-    ) -> str:
-        """pyramid_storage's entry, for other users of ``request.storage``; returns the key."""
-        if not self.filename_allowed(filename, extensions):
-            raise FileNotAllowed()
-        name = keys.safe_name(os.path.basename(filename))
-        stem, end = os.path.splitext(name)
-        for attempt in range(1000):
-            # Not an id of ours: the plugin must not take others' files for its own.
-            tried = f"{uuid.uuid4()}{end}" if randomize else f"{stem}-{attempt}{end}"
-            tried = name if not (attempt or randomize) else tried
-            key = "/".join(part for part in ((folder or "").strip("/"), tried) if part)
-            with contextlib.suppress(FileExistsError):
-                return self._copy(file, key)
-        raise StorageError(f"no free name for {name}")
-
-    def save_filename(self, filename: str, *args: Any, **kwargs: Any) -> str:
-        """pyramid_storage's: store a copy of a file on this machine; returns the key."""
-        with open(filename, "rb") as file:
-            return self.save_file(file, filename, *args, **kwargs)
-
-    def _copy(self, file: IO[bytes], key: str) -> str:
-        file.seek(0)
-        writer = self.open_writer(key, mimetype="", filename="")
-        try:
-            for chunk in iter(lambda: file.read(CHUNK_SIZE), b""):
-                writer.write(chunk)
-            writer.close()
-        except BaseException:
-            writer.abort()
-            raise
-        return key
 
     def _unfinished(self) -> str:
         return os.path.join(self.base_path, UNFINISHED)

@@ -1,30 +1,16 @@
-"""What the stores behind a network have in common: S3 and Google Cloud Storage.
+"""What the stores behind a network have in common: S3 and Google Cloud Storage."""
 
-A little above 200 lines: what all stores behind a network share is one subject.
-"""
-
-import contextlib
 import logging
-import os
 import secrets
 from abc import ABC, abstractmethod
-from typing import IO, TYPE_CHECKING, Any
-
-from pyramid_storage.exceptions import FileNotAllowed
 
 from kinto_attachment import keys
 from kinto_attachment.storage import (
-    CHUNK_SIZE,
-    Storage,
     StorageError,
     StorageUnavailable,
     UnsafeKey,
 )
-
-if TYPE_CHECKING:
-    _Base = Storage
-else:
-    _Base = ABC  # A protocol's empty methods would hide those of pyramid_storage.
+from kinto_attachment.storage.saving import SavesFiles
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +42,7 @@ def is_hidden(key: str) -> bool:
     return key.startswith(f"{PROBES}/") or keys.unsafe_reason(key) is not None
 
 
-class RemoteStorage(_Base):
+class RemoteStorage(SavesFiles, ABC):
     """Mixin: the methods that need nothing but the others."""
 
     @abstractmethod
@@ -76,46 +62,6 @@ class RemoteStorage(_Base):
         except FileNotFoundError:
             return False
         return True
-
-    def save_file(
-        self,
-        file: IO[bytes],
-        filename: str,
-        folder: str | None = None,
-        randomize: bool = False,
-        extensions: Any = None,
-        **_: Any,
-    ) -> str:
-        """pyramid_storage's entry, for other users of ``request.storage``; returns the key."""
-        if not self.filename_allowed(filename, extensions):  # type: ignore[attr-defined]
-            raise FileNotAllowed()
-        name = keys.safe_name(os.path.basename(filename))
-        stem, end = os.path.splitext(name)
-        for attempt in range(1000):
-            tried = keys.new_id() + end if randomize else f"{stem}-{attempt}{end}"
-            tried = name if not (attempt or randomize) else tried
-            key = "/".join(part for part in ((folder or "").strip("/"), tried) if part)
-            with contextlib.suppress(FileExistsError):
-                return _copy(self, file, key)
-        raise StorageError(f"no free name for {name}")
-
-    def save_filename(self, filename: str, *args: Any, **kwargs: Any) -> str:
-        """pyramid_storage's, which would leave the file open."""
-        with open(filename, "rb") as file:
-            return self.save_file(file, filename, *args, **kwargs)
-
-
-def _copy(storage: Storage, file: IO[bytes], key: str) -> str:
-    file.seek(0)
-    writer = storage.open_writer(key, mimetype="", filename="")
-    try:
-        for chunk in iter(lambda: file.read(CHUNK_SIZE), b""):
-            writer.write(chunk)
-        writer.close()
-    except BaseException:
-        writer.abort()
-        raise
-    return key
 
 
 class PartWriter(ABC):

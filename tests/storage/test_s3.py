@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 import requests
 from pyramid.exceptions import ConfigurationError
 
+from kinto_attachment import keys
 from kinto_attachment.storage import StorageError, StorageFull, StorageUnavailable
 from kinto_attachment.storage.remote import PART
 from kinto_attachment.storage.s3 import S3FileStorage
@@ -536,3 +538,14 @@ def test_pyramid_storages_methods_work_more_than_once(make_s3: MakeS3, tmp_path:
     assert content_of(storage, second) == b"photo"
     storage.delete(first)
     assert not storage.exists(first)
+
+
+def test_a_random_name_of_others_is_not_taken_for_a_file_of_ours(
+    make_s3: MakeS3, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.txt"
+    path.write_bytes(b"others'")
+
+    key = make_s3().save_filename(str(path), randomize=True)
+
+    assert keys.id_of_key(key) is None
