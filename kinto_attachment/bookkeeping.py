@@ -1,5 +1,6 @@
 """Keeps record, link and file in agreement: what the listeners do for one request."""
 
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -71,11 +72,12 @@ class Bookkeeping:
         """
         for page in self._links.below(uri):
             self._release(page, below=uri)
-            for collection_uri, links in groupby(sorted(page, key=_record), key=_collection):
+            page.sort(key=lambda link: link.record_uri)
+            for collection_uri, links in groupby(page, key=lambda k: k.target.collection_uri):
                 self._request.registry.storage.delete_all(
                     resource_name="record",
                     parent_id=collection_uri,
-                    filters=[Filter("id", [_target(k).record_id for k in links], COMPARISON.IN)],
+                    filters=[Filter("id", [k.target.record_id for k in links], COMPARISON.IN)],
                     with_deleted=False,
                 )
 
@@ -117,11 +119,11 @@ class Bookkeeping:
         for link in self._links.of_files([file_id]):
             if link.value != new or link.kept:
                 continue
-            source = _target(link)
+            source = link.target
             if not (by_plugin or may_read(self._request, source)):
                 continue
             if self._links.hold(link):
-                copy = Link(**{**vars(link), "record_uri": target.uri})
+                copy = replace(link, record_uri=target.uri)
                 self._links.add(copy)
                 self._files.linked.add(target.uri)
                 return copy
@@ -170,20 +172,8 @@ class Bookkeeping:
         return alone + self._remove([link for link in links if link.file_id in shared])
 
     def _discard(self, link: Link) -> None:
-        place = _target(link)
+        place = link.target
         if self._settings.policy_for(place.bucket_id, place.collection_id).keep_old_files:
-            self._links.add(Link(**{**vars(link), "kept": True}))
+            self._links.add(replace(link, kept=True))
         else:
             self._files.discard(link.key)
-
-
-def _target(link: Link) -> Target:
-    return Target.of_uri(link.record_uri)
-
-
-def _record(link: Link) -> str:
-    return link.record_uri
-
-
-def _collection(link: Link) -> str:
-    return _target(link).collection_uri

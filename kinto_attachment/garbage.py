@@ -7,7 +7,7 @@ be interrupted, repeated, or run twice at once beside a working server.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +16,6 @@ from kinto.core.storage import Filter
 from kinto.core.utils import COMPARISON
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import Target
 from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.server import Server
 from kinto_attachment.storage import StoredFile
@@ -27,7 +26,7 @@ FEW = 100
 
 @dataclass
 class Report:
-    """What was found. ``doomed``: files that no record names, or that only a dead link names."""
+    """What was found and removed. ``orphans``: files of ours that no link names."""
 
     files: int = 0
     links: int = 0
@@ -36,7 +35,6 @@ class Report:
     unfinished: int = 0
     removed_files: int = 0
     removed_links: int = 0
-    young: int = field(default=0)
 
     @property
     def findings(self) -> int:
@@ -117,10 +115,10 @@ class Collector:
     def _unbacked(self, links: list[Link]) -> list[Link]:
         dead = []
         ordered = sorted(links, key=lambda link: link.record_uri)
-        for collection_uri, some in groupby(ordered, key=_collection_uri):
+        for collection_uri, some in groupby(ordered, key=lambda link: link.target.collection_uri):
             group = list(some)
-            named = self._values(collection_uri, [_target(link).record_id for link in group])
-            dead += [k for k in group if named.get(_target(k).record_id) != k.value]
+            named = self._values(collection_uri, [link.target.record_id for link in group])
+            dead += [k for k in group if named.get(k.target.record_id) != k.value]
         return dead
 
     def _values(self, collection_uri: str, record_ids: list[str]) -> dict[str, Any]:
@@ -140,7 +138,7 @@ class Collector:
             removed = self._links.remove(link)
         if removed:
             with transaction.manager:
-                target = _target(link)
+                target = link.target
                 now = self._values(target.collection_uri, [target.record_id])
                 if now.get(target.record_id) == link.value:
                     self._links.add(link)
@@ -150,11 +148,3 @@ class Collector:
     @staticmethod
     def _id(file: StoredFile) -> str:
         return keys.id_of_key(file.key) or ""
-
-
-def _target(link: Link) -> Target:
-    return Target.of_uri(link.record_uri)
-
-
-def _collection_uri(link: Link) -> str:
-    return _target(link).collection_uri

@@ -14,12 +14,15 @@ from kinto.core.storage import Filter, Sort
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
-from kinto_attachment.attachments import StoredAttachment
+from kinto_attachment.attachments import StoredAttachment, Target
 
 RESOURCE = "attachments"
 KEPT = "/kept"
 """Parent prefix of the links of files that ``keep_old_files`` keeps: not below the bucket's
 URI, so that they outlive the deletion of the bucket."""
+
+COLUMNS = ("record_uri", "key", "hash", "mimetype", "filename", "size", "value", "kept")
+"""The fields of a link that its row has under the same name."""
 
 PAGE = 1000
 
@@ -64,33 +67,18 @@ class Link:
 
     def row(self) -> dict[str, Any]:
         """What Kinto's storage keeps."""
-        return {
-            "id": self.file_id,
-            "record_uri": self.record_uri,
-            "key": self.key,
-            "hash": self.hash,
-            "mimetype": self.mimetype,
-            "filename": self.filename,
-            "size": self.size,
-            "value": self.value,
-            "kept": self.kept,
-        }
+        return {"id": self.file_id, **{name: getattr(self, name) for name in COLUMNS}}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "Link":
         """The reverse of :meth:`row`."""
-        return cls(
-            row["id"],
-            row["record_uri"],
-            row["key"],
-            row["hash"],
-            row["mimetype"],
-            row["filename"],
-            row["size"],
-            row["value"],
-            row["kept"],
-            row["last_modified"],
-        )
+        columns = {name: row[name] for name in COLUMNS}
+        return cls(file_id=row["id"], modified=row["last_modified"], **columns)
+
+    @property
+    def target(self) -> Target:
+        """The record that names the file."""
+        return Target.of_uri(self.record_uri)
 
     @property
     def parent(self) -> str:

@@ -144,7 +144,7 @@ def _holder(request: Request, target: Target, file_id: str) -> Target:
     that names the file, opens it.
     """
     holders = Links(request.registry.storage).of_files([file_id])
-    others = [Target.of_uri(link.record_uri) for link in holders if not link.kept]
+    others = [link.target for link in holders if not link.kept]
     if target in others:
         return target
     return next((other for other in others if records.may_read(request, other)), target)
