@@ -4,6 +4,7 @@ Records live in memory and are gone when it ends; files go to a directory of its
 """
 
 import argparse
+import contextlib
 import errno
 import fcntl
 import os
@@ -76,8 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
     directory = os.path.abspath(arguments.directory)
     with _take(directory):
         server = _listen(_application(directory), arguments.port)
-        print(_message(directory, server.effective_port), flush=True)
-        server.run()  # It returns after Ctrl-C.
+        with contextlib.suppress(KeyboardInterrupt):  # Before waitress is there to catch it.
+            print(_message(directory, server.effective_port), flush=True)
+            server.run()  # It returns after Ctrl-C.
         server.close()
     return 0
 
