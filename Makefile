@@ -26,7 +26,7 @@ serve: $(VENV)/.serve ## run a Kinto with attachments to try out
 
 # pytest comes last, and its closing line too: whoever reads the end of the output sees the result.
 tests: lint ## check the style and the types, run the tests, report the coverage
-	@$(VENV)/bin/python -m pytest --cov $(ARGS)
+	@$(VENV)/bin/python -m pytest --cov -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.tests ## check the style and the types
 	@$(VENV)/bin/ruff check .

@@ -32,6 +32,7 @@ TESTS = [
     # The runner and its measures.
     "pytest>=8.4",
     "pytest-cov>=7",
+    "pytest-xdist>=3.8",
     "coverage>=7.10",  # the first that measures subprocesses by itself
     "mypy>=1.16",
     "ruff>=0.12",

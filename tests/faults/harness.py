@@ -50,8 +50,11 @@ class Launcher:
     """Servers that can be killed at any line: see launcher.py."""
 
     def __init__(self, settings: dict[str, str]) -> None:
+        # Its children end by SIGKILL, which leaves nothing of what they would measure.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.faults.launcher"],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -9,6 +9,7 @@ Python that it runs in the watched modules; 0 never kills; ``{"trace": path}`` w
 that a child runs. The answer is ``{"port": …, "pid": …}``.
 """
 
+import gc
 import json
 import os
 import signal
@@ -18,7 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import webtest
+from kinto.core.testing import get_user_headers
+
 import kinto_attachment
+from tests.parts import multipart
 
 PACKAGE = Path(kinto_attachment.__file__).parent
 WATCHED = {
@@ -72,13 +77,33 @@ def serve(app: Any, answer: int, kill_at: int = 0, trace: str | None = None) -> 
     server.run()
 
 
+def warm_up(app: Any) -> None:
+    """Serve each kind of request once: what SQLAlchemy compiles and Python imports on the way
+    would otherwise be done anew by every child."""
+    client, headers = webtest.TestApp(app), get_user_headers("warm-up")
+    bucket = "/v1/buckets/warm-up"
+    record = f"{bucket}/collections/warm-up/records/warm-up"
+    body, kind = multipart([("attachment", "a.txt", "text/plain", b"warm-up")])
+    for uri in (bucket, f"{bucket}/collections/warm-up"):
+        client.put_json(uri, headers=headers)
+    for _ in range(2):
+        client.post(f"{record}/attachment", body, {**headers, "Content-Type": kind})
+    for uri in (f"{record}/attachment", record, bucket):
+        client.delete(uri, headers=headers)
+
+
 def main() -> None:
     import kinto
 
     settings = json.loads(sys.stdin.readline())
     app = kinto.main({}, **settings)
-    for part in ("storage", "permission", "cache"):
-        client = getattr(getattr(app.registry, part), "client", None)
+    backends = [getattr(app.registry, part) for part in ("storage", "permission", "cache")]
+    for backend in backends:
+        backend.initialize_schema()
+    warm_up(app)
+    gc.freeze()  # A collection in a child would copy every page that it shares with us.
+    for backend in backends:
+        client = getattr(backend, "client", None)
         if client is not None:
             client.session_factory.remove()
             client.session_factory.session_factory.kw["bind"].dispose(close=False)
