@@ -11,7 +11,7 @@ from kinto.core.cornice.service import SERVICES
 
 pytest.register_assert_rewrite("tests.parts", "tests.faults.harness")
 
-from tests import parts  # noqa: E402
+from tests import parts, storage_parts  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,17 @@ def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("KINTO_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials but the test's own, and no look at a machine's metadata service."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -71,24 +82,48 @@ def backend(request: pytest.FixtureRequest) -> dict[str, str]:
     return parts.postgresql_settings(url, **more)
 
 
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """The URL of an S3 of our own."""
+    with storage_parts.moto() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3(s3_url: str) -> Iterator[Any]:
+    """A plain client, to look past our own code."""
+    with storage_parts.s3_client(s3_url) as client:
+        yield client
+
+
 @pytest.fixture
-def make_server(tmp_path: Path, backend: dict[str, str]) -> Iterator[Callable[..., parts.Server]]:
-    """A factory of applications; settings given by name, ``attachment_`` for our own."""
+def bucket(s3: Any) -> str:
+    return storage_parts.new_bucket(s3)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Settings of the store: a directory, unless a test asks for S3."""
+    if getattr(request, "param", "local") == "local":
+        return {"kinto.attachment.base_path": str(tmp_path / "files")}
+    url, bucket = (request.getfixturevalue(name) for name in ("s3_url", "bucket"))
+    return storage_parts.s3_settings(url, bucket)
+
+
+@pytest.fixture
+def make_server(
+    backend: dict[str, str], store: dict[str, Any]
+) -> Iterator[Callable[..., parts.Server]]:
+    """A factory of applications; a setting of None is left out."""
     made: list[parts.Server] = []
 
     def make(more: dict[str, Any] | None = None) -> parts.Server:
-        files = tmp_path / "files"
-        own = {"kinto.attachment.base_path": str(files)}
-        settings = {**parts.SETTINGS, **backend, **own, **(more or {})}
-        server = parts.Server({k: v for k, v in settings.items() if v is not None}, files)
-        made.append(server)
-        return server
+        made.append(parts.Server({**parts.SETTINGS, **backend, **store, **(more or {})}))
+        return made[-1]
 
     yield make
     for server in made:
-        client = getattr(server.registry.storage, "client", None)
-        if client is not None:
-            client.session_factory.remove()
+        server.close()
 
 
 @pytest.fixture

@@ -52,9 +52,11 @@ def sha256(content: bytes) -> str:
 class Server:
     """A real Kinto application with the plugin, called through WSGI."""
 
-    def __init__(self, settings: dict[str, str], files: Path | None) -> None:
-        self.files = files
-        self.app = webtest.TestApp(kinto.main({}, **settings))
+    def __init__(self, settings: dict[str, str | None]) -> None:
+        given = {name: value for name, value in settings.items() if value is not None}
+        base_path = given.get("kinto.attachment.base_path")
+        self.files = Path(base_path) if base_path else None
+        self.app = webtest.TestApp(kinto.main({}, **given))
         self.registry = self.app.app.registry
         if settings.get("kinto.readonly") == "true":
             return  # It looks at what another server made.
@@ -62,8 +64,21 @@ class Server:
             getattr(self.registry, backend).initialize_schema()
             getattr(self.registry, backend).flush()
 
+    def close(self) -> None:
+        """Leave no connection open, neither to the store nor to the database."""
+        getattr(self.registry.attachments.storage, "close", lambda: None)()
+        client = getattr(self.registry.storage, "client", None)
+        if client is not None:
+            client.session_factory.remove()
+
     def as_user(self, user: str | None = OWNER) -> "Client":
         return Client(self, user)
+
+    def store_file(self, key: str, content: bytes) -> None:
+        """Put a file into the store, past the plugin."""
+        writer = self.registry.attachments.storage.open_writer(key, mimetype="", filename="")
+        writer.write(content)
+        writer.close()
 
     def stored_keys(self) -> set[str]:
         """What lies in the store."""
@@ -203,3 +218,8 @@ def every_backend() -> Any:
     return pytest.mark.parametrize(
         "backend", ["memory", "postgresql", "postgresql-autocommit"], indirect=True
     )
+
+
+def every_store() -> Any:
+    """Run a module's tests on a directory and on S3."""
+    return pytest.mark.parametrize("store", ["local", "s3"], indirect=True)

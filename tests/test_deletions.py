@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.parts import ATTACHMENT, BUCKET, COLLECTION, RECORD, Client, Server, every_backend
+from tests.parts import (
+    ATTACHMENT,
+    BUCKET,
+    COLLECTION,
+    RECORD,
+    Client,
+    Server,
+    every_backend,
+    every_store,
+)
+
+pytestmark = every_store()
 
 
 @every_backend()
@@ -162,11 +173,9 @@ def test_a_flush_takes_our_files_and_nobody_elses(
     owner.make_collection("/buckets/others/collections/album")
     owner.upload()
     owner.upload("/buckets/others/collections/album/records/r/attachment")
-    assert server.files is not None
     foreign = {"readme.txt", "4f5d8f7c-93a5-4b63-9f0e-2f4d3a5b6c7d.jpg", "a/photo.jpg"}
-    (server.files / "a").mkdir()
-    for name in foreign:
-        (server.files / name).write_bytes(b"not ours")
+    for key in foreign:
+        server.store_file(key, b"not ours")
 
     owner.json("post", "/__flush__", status=202)
 

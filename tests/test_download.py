@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.parts import ATTACHMENT, COLLECTION, RECORD, Client, every_backend, sha256
+from tests.parts import (
+    ATTACHMENT,
+    COLLECTION,
+    RECORD,
+    Client,
+    every_backend,
+    every_store,
+    sha256,
+)
+
+pytestmark = every_store()
 
 
 @every_backend()
@@ -127,9 +137,8 @@ def test_a_record_without_attachment_is_404(owner: Client) -> None:
 
 def test_a_file_that_was_lost_is_404_with_a_sentence(owner: Client) -> None:
     owner.upload()
-    assert owner.server.files is not None
     (key,) = owner.server.stored_keys()
-    (owner.server.files / key).unlink()
+    owner.server.registry.attachments.storage.delete(key)
 
     assert "can't be found" in owner.get(ATTACHMENT, 404).json["message"]
 

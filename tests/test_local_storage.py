@@ -27,6 +27,7 @@ from kinto_attachment.storage import (
     UnsafeKey,
 )
 from kinto_attachment.storage.local import LocalFileStorage
+from tests.parts import ATTACHMENT, Client
 
 ROOT = Path(__file__).parent.parent
 UNSAFE = [
@@ -635,3 +636,20 @@ def test_a_source_that_cannot_be_read_leaves_nothing(
         storage.save_file(Broken(), "photo.jpg")
 
     assert tree(files) == {}
+
+
+def test_a_store_that_cannot_be_written_is_503_and_heartbeat_says_so(owner: Client) -> None:
+    owner.upload(content=b"old")
+    unfinished = owner.server.files / ".unfinished"
+    unfinished.rmdir()
+    unfinished.write_bytes(b"a file where the folder should be")
+
+    answer = owner.upload(status=503)
+
+    assert "Retry-After" in answer.headers
+    assert str(owner.server.files) not in answer.text
+    assert owner.get("/__heartbeat__", 503).json["attachments"] is False
+    unfinished.unlink()
+    unfinished.mkdir()
+    assert owner.get(ATTACHMENT).body == b"old"
+    owner.server.assert_agreement()

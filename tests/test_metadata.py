@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.parts import ATTACHMENT, COLLECTION, RECORD, Client, Server, every_backend
+from tests.parts import (
+    ATTACHMENT,
+    COLLECTION,
+    RECORD,
+    Client,
+    Server,
+    every_backend,
+    every_store,
+)
+
+pytestmark = every_store()
 
 SECOND = f"{COLLECTION}/records/second"
 FORGED = {

@@ -14,9 +14,12 @@ from tests.parts import (
     Client,
     Server,
     every_backend,
+    every_store,
     multipart,
     postgresql_settings,
 )
+
+pytestmark = every_store()
 
 FILE = ("attachment", "photo.jpg", "image/jpeg", b"new content")
 
@@ -250,20 +253,3 @@ def test_a_readonly_server_serves_files_and_refuses_the_rest(
     assert client.get(ATTACHMENT).body == b"old"
     assert client.get("/__heartbeat__").json["attachments"] is True
     writable.assert_agreement()
-
-
-def test_a_store_that_cannot_be_written_is_503_and_heartbeat_says_so(owner: Client) -> None:
-    owner.upload(content=b"old")
-    unfinished = owner.server.files / ".unfinished"
-    unfinished.rmdir()
-    unfinished.write_bytes(b"a file where the folder should be")
-
-    answer = owner.upload(status=503)
-
-    assert "Retry-After" in answer.headers
-    assert str(owner.server.files) not in answer.text
-    assert owner.get("/__heartbeat__", 503).json["attachments"] is False
-    unfinished.unlink()
-    unfinished.mkdir()
-    assert owner.get(ATTACHMENT).body == b"old"
-    owner.server.assert_agreement()

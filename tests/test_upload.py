@@ -14,9 +14,12 @@ from tests.parts import (
     Client,
     Server,
     every_backend,
+    every_store,
     multipart,
     sha256,
 )
+
+pytestmark = every_store()
 
 
 @every_backend()

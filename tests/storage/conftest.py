@@ -13,30 +13,6 @@ from tests.storage_parts import Emulator, Gate
 MakeS3 = Callable[..., S3FileStorage]
 
 
-@pytest.fixture(autouse=True)
-def no_foreign_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials but the test's own, and no look at a machine's metadata service."""
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/nowhere")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    with storage_parts.moto() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def s3(s3_url: str) -> Iterator[Any]:
-    """A plain client, to look past our own code."""
-    with storage_parts.s3_client(s3_url) as client:
-        yield client
-
-
 @pytest.fixture(scope="session")
 def gated() -> Iterator[tuple[str, Gate]]:
     with storage_parts.gated_moto() as found:
@@ -50,11 +26,6 @@ def gate(gated: tuple[str, Gate]) -> Iterator[Gate]:
     gate.reset()
     yield gate
     gate.reset()
-
-
-@pytest.fixture
-def bucket(s3: Any) -> str:
-    return storage_parts.new_bucket(s3)
 
 
 @pytest.fixture
@@ -108,16 +79,10 @@ def make_remote_server(backend: dict[str, str]) -> Iterator[Callable[..., parts.
     made: list[parts.Server] = []
 
     def make(own: dict[str, Any]) -> parts.Server:
-        settings = {**parts.SETTINGS, **backend, **own}
-        server = parts.Server({k: v for k, v in settings.items() if v is not None}, None)
-        made.append(server)
-        server.as_user().make_collection()
-        return server
+        made.append(parts.Server({**parts.SETTINGS, **backend, **own}))
+        made[-1].as_user().make_collection()
+        return made[-1]
 
     yield make
     for server in made:
-        close = getattr(server.registry.attachments.storage, "close", lambda: None)
-        close()
-        client = getattr(server.registry.storage, "client", None)
-        if client is not None:
-            client.session_factory.remove()
+        server.close()
