@@ -1,17 +1,16 @@
 """Fixtures: a real PostgreSQL for the session, a fresh application and directory for each test."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from kinto.core.cornice.service import SERVICES
 
 pytest.register_assert_rewrite("tests.parts", "tests.faults.harness")
 
 from tests import parts, storage_parts  # noqa: E402
+from tests import pool as pool_module  # noqa: E402
+from tests.pool import Pool  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +32,18 @@ def no_foreign_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(autouse=True)
-def forget_applications() -> Iterator[None]:
-    """Kinto keeps every service of every application in a list, and with it all that the
-    application is made of: after some hundred tests that is gigabytes, and slow.
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Pool]:
+    made = Pool()
+    yield made
+    made.close()
 
-    Those that its modules define are made once, and stay.
-    """
+
+@pytest.fixture(autouse=True)
+def forget_services() -> Iterator[None]:
+    """See :func:`tests.pool.forget_services`."""
     yield
-    modules = [module for name, module in sys.modules.items() if name.startswith("kinto.")]
-    lasting = {id(value) for module in modules for value in vars(module).values()}
-    SERVICES[:] = [service for service in SERVICES if id(service) in lasting]
+    pool_module.forget_services()
 
 
 @pytest.fixture(scope="session")
@@ -101,29 +101,36 @@ def bucket(s3: Any) -> str:
     return storage_parts.new_bucket(s3)
 
 
+@pytest.fixture(scope="session")
+def local_store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a directory, which the pool empties after each test."""
+    return {"kinto.attachment.base_path": str(tmp_path_factory.mktemp("store") / "files")}
+
+
+@pytest.fixture(scope="session")
+def s3_store(s3_url: str, s3: Any) -> dict[str, Any]:
+    """Settings of a bucket, which the pool empties after each test."""
+    return storage_parts.s3_settings(s3_url, storage_parts.new_bucket(s3))
+
+
 @pytest.fixture
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+def store(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Settings of the store: a directory, unless a test asks for S3."""
-    if getattr(request, "param", "local") == "local":
-        return {"kinto.attachment.base_path": str(tmp_path / "files")}
-    url, bucket = (request.getfixturevalue(name) for name in ("s3_url", "bucket"))
-    return storage_parts.s3_settings(url, bucket)
+    found: dict[str, Any] = request.getfixturevalue(getattr(request, "param", "local_store"))
+    return found
 
 
 @pytest.fixture
 def make_server(
-    backend: dict[str, str], store: dict[str, Any]
+    backend: dict[str, str], store: dict[str, Any], pool: Pool
 ) -> Iterator[Callable[..., parts.Server]]:
     """A factory of applications; a setting of None is left out."""
-    made: list[parts.Server] = []
 
     def make(more: dict[str, Any] | None = None) -> parts.Server:
-        made.append(parts.Server({**parts.SETTINGS, **backend, **store, **(more or {})}))
-        return made[-1]
+        return pool.take({**parts.SETTINGS, **backend, **store, **(more or {})})
 
     yield make
-    for server in made:
-        server.close()
+    pool.give_all_back()
 
 
 @pytest.fixture

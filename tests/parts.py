@@ -1,6 +1,7 @@
 """The real parts that tests run against, and the client that talks to them."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kinto.core.testing import get_user_headers
 
 from kinto_attachment import keys
 from kinto_attachment.links import KEPT, Links
+from kinto_attachment.storage import lacks
 
 OWNER, OTHER = "owner", "other"
 BUCKET = "/buckets/pictures"
@@ -58,18 +60,41 @@ class Server:
         self.files = Path(base_path) if base_path else None
         self.app = webtest.TestApp(kinto.main({}, **given))
         self.registry = self.app.app.registry
-        if settings.get("kinto.readonly") == "true":
-            return  # It looks at what another server made.
-        for backend in ("storage", "permission", "cache"):
-            getattr(self.registry, backend).initialize_schema()
-            getattr(self.registry, backend).flush()
+        self._attachments = self.registry.attachments
+        if given.get("kinto.readonly") == "true":
+            self._backends = []  # It looks at what another server made.
+        else:
+            names = ("storage", "permission", "cache")
+            self._backends = [getattr(self.registry, name) for name in names]
+        for backend in self._backends:
+            backend.initialize_schema()
+
+    def reset(self) -> None:
+        """Become as new: no records, no files, and the store that the settings name."""
+        self.forget_records()
+        self.registry.attachments = self._attachments
+        storage = self._attachments.storage
+        if self.files is not None:
+            shutil.rmtree(self.files)
+            (self.files / ".unfinished").mkdir(parents=True)
+        elif "list" not in lacks(storage):
+            storage.delete_many([file.key for file in storage.files()])
+
+    def forget_records(self) -> None:
+        transaction.abort()
+        for backend in self._backends:
+            backend.flush()
+
+    def release(self) -> None:
+        """Give the thread's connection to the database back."""
+        client = getattr(self.registry.storage, "client", None)
+        if client is not None:
+            client.session_factory.remove()
 
     def close(self) -> None:
         """Leave no connection open, neither to the store nor to the database."""
         getattr(self.registry.attachments.storage, "close", lambda: None)()
-        client = getattr(self.registry.storage, "client", None)
-        if client is not None:
-            client.session_factory.remove()
+        self.release()
 
     def as_user(self, user: str | None = OWNER) -> "Client":
         return Client(self, user)
@@ -222,4 +247,4 @@ def every_backend() -> Any:
 
 def every_store() -> Any:
     """Run a module's tests on a directory and on S3."""
-    return pytest.mark.parametrize("store", ["local", "s3"], indirect=True)
+    return pytest.mark.parametrize("store", ["local_store", "s3_store"], indirect=True)

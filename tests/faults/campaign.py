@@ -144,6 +144,7 @@ def main() -> None:
         settings = {**MEMORY, **SETTINGS, **postgresql_settings(url)}
         settings["kinto.attachment.base_path"] = str(Path(folder) / "files")
         server, database = Server(settings), Database(url)
+        server.reset()
         launcher = Launcher(settings)
         campaign = Campaign(server, arguments.seed, database, launcher)
         campaign.run(arguments.operations)

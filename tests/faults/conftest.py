@@ -34,12 +34,12 @@ def on_postgresql(
 
 
 @pytest.fixture
-def launcher(postgresql: str, tmp_path: Path) -> Iterator[Launcher]:
+def launcher(postgresql: str, local_store: dict[str, str]) -> Iterator[Launcher]:
     """Servers in processes of their own, on the same database and store as make_server's."""
     settings = {
         **parts.SETTINGS,
         **parts.postgresql_settings(postgresql),
-        "kinto.attachment.base_path": str(tmp_path / "files"),
+        **local_store,
     }
     made = Launcher(settings)
     yield made

@@ -29,7 +29,6 @@ def test_a_full_disk_is_507_and_the_old_file_stays(
     make_server: Callable[..., Server], small: Path
 ) -> None:
     server = make_server({"kinto.attachment.base_path": str(small)})
-    server.files = small
     client = server.as_user()
     client.make_collection()
     client.upload(content=b"o" * 400_000)

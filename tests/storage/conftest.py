@@ -80,6 +80,8 @@ def make_remote_server(backend: dict[str, str]) -> Iterator[Callable[..., parts.
 
     def make(own: dict[str, Any]) -> parts.Server:
         made.append(parts.Server({**parts.SETTINGS, **backend, **own}))
+        if len(made) == 1:
+            made[0].forget_records()
         made[-1].as_user().make_collection()
         return made[-1]
 
