@@ -4,7 +4,9 @@ VENV ?= .venv
 # More arguments for the command of `serve`, `tests`, `soak`, `bench` or `bench-quick`.
 ARGS ?=
 
-.PHONY: help serve tests lint format soak bench bench-quick dist clean
+.PHONY: help serve tests tests-clients lint format soak bench bench-quick dist clean
+
+PARALLEL = -n logical --maxprocesses 4 --dist worksteal
 
 # Twice quiet: errors only.
 PIP_INSTALL = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check
@@ -26,7 +28,10 @@ serve: $(VENV)/.serve ## run a Kinto with attachments to try out
 
 # pytest comes last, and its closing line too: whoever reads the end of the output sees the result.
 tests: lint ## check the style and the types, run the tests, report the coverage
-	@$(VENV)/bin/python -m pytest --cov -n logical --maxprocesses 4 --dist worksteal $(ARGS)
+	@$(VENV)/bin/python -m pytest --cov --ignore tests/clients $(PARALLEL) $(ARGS)
+
+tests-clients: $(VENV)/.tests ## run the tests that need nginx and Chromium
+	@$(VENV)/bin/python -m pytest tests/clients $(ARGS)
 
 lint: $(VENV)/.tests ## check the style and the types
 	@$(VENV)/bin/ruff check .

@@ -15,6 +15,7 @@ from kinto_attachment.settings import Policy, Settings
 from kinto_attachment.storage import (
     Storage,
     StorageError,
+    StorageSilent,
     StorageUnavailable,
     Writer,
     lacks,
@@ -115,9 +116,12 @@ def store(
         key = writer.close() or key
         if "read" not in lacks(storage) and storage.stat(key).size != size:
             raise StorageUnavailable(f"{key} lost bytes: {size} were written")
-    except BaseException:
+    except BaseException as error:
         writer.abort()
-        _forget(storage, key)
+        if isinstance(error, StorageSilent):
+            logger.warning("%s, if it was stored, is left to gc.", key)
+        else:
+            _forget(storage, key)
         raise
     location = settings.location(key, target.uri, file_id)
     attachment = Attachment(filename, digest.hex(), location, mimetype, size)

@@ -7,11 +7,12 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
 import boto3.session
+import psutil
 from botocore.config import Config
 from gcp_storage_emulator.handlers.buckets import create_bucket
 from gcp_storage_emulator.server import RequestHandler
@@ -168,6 +169,14 @@ def server_that_never_answers() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
+def connections_to(url: str) -> int:
+    """How many connections to a server that never answers are, or were, made by this process:
+    it has accepted none, so the kernel still has them."""
+    port = int(url.rsplit(":", 1)[1])
+    found = psutil.net_connections("tcp")
+    return sum(c.laddr.port == port and bool(c.raddr) for c in found)
+
+
 class _Taken(Exception):
     pass
 
@@ -195,8 +204,8 @@ class Emulator:
         self.url = url
         self.interferes: Callable[[str, str], int | None] = lambda *_: None
 
-    def make_bucket(self) -> str:
-        name = f"bucket-{secrets.token_hex(8)}"
+    def make_bucket(self, name: str | None = None) -> str:
+        name = name or f"bucket-{secrets.token_hex(8)}"
         create_bucket(name, self._storage)
         return name
 
@@ -252,6 +261,44 @@ def google_emulator() -> Iterator[Emulator]:
     thread = Thread(target=server.serve_forever)
     thread.start()
     yield emulator
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def service_account(private_key: str, url: str) -> dict[str, str]:
+    """What the JSON file of a service account has; ``url`` is where its tokens come from."""
+    return {
+        "type": "service_account",
+        "project_id": "project",
+        "private_key_id": "1",
+        "private_key": private_key,
+        "client_email": "me@project.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": f"{url}/token",
+    }
+
+
+@contextmanager
+def google_tokens() -> Iterator[str]:
+    """A URL where every service account gets a token."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}'
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()

@@ -27,6 +27,11 @@ class StorageUnavailable(StorageError):
     """The store can't be reached, or refuses to work."""
 
 
+class StorageSilent(StorageUnavailable):
+    """The store did not answer in time. Whatever is asked next may take as long again, so
+    nothing is: what the store may have kept is left to gc."""
+
+
 class Unsupported(StorageError):
     """The store can't do this at all; :func:`lacks` tells it beforehand."""
 

@@ -10,9 +10,9 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
-from requests.exceptions import RequestException
+from requests.exceptions import RequestException, Timeout
 
-from kinto_attachment.storage import StorageFull, StorageUnavailable
+from kinto_attachment.storage import StorageFull, StorageSilent, StorageUnavailable
 
 TIMEOUT = 10.0
 """Seconds: for each answer, and for all attempts to get one."""
@@ -70,7 +70,9 @@ def store_errors(about_a_file: bool = False) -> Iterator[None]:
         raise _answered(int(error.code or 0), about_a_file) from None
     except InvalidResponse as error:
         raise _answered(int(error.response.status_code), about_a_file) from None
-    except (RetryError, RequestException, GoogleAuthError, DataCorruption) as error:
+    except (RetryError, Timeout) as error:
+        raise StorageSilent(f"Google did not answer: {type(error).__name__}") from None
+    except (RequestException, GoogleAuthError, DataCorruption) as error:
         raise StorageUnavailable(
             f"Google Cloud Storage can't be used: {type(error).__name__}"
         ) from None

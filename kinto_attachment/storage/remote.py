@@ -1,12 +1,15 @@
 """What the stores behind a network have in common: S3 and Google Cloud Storage."""
 
+import contextlib
 import logging
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 from kinto_attachment import keys
 from kinto_attachment.storage import (
     StorageError,
+    StorageSilent,
     StorageUnavailable,
     UnsafeKey,
 )
@@ -82,7 +85,8 @@ class PartWriter(ABC):
         view = memoryview(data)
         while view:
             if len(self._buffer) == PART:
-                self._flush()
+                with self._giving_up():
+                    self._flush()
             taken = view[: PART - len(self._buffer)]
             self._buffer += taken
             view = view[len(taken) :]
@@ -90,7 +94,8 @@ class PartWriter(ABC):
     def close(self) -> None:
         """See :class:`kinto_attachment.storage.Writer`."""
         try:
-            self._publish()
+            with self._giving_up():
+                self._publish()
         except BaseException:
             self.abort()
             raise
@@ -107,6 +112,16 @@ class PartWriter(ABC):
                 self._drop()
             except StorageError as error:
                 logger.warning("An unfinished upload is left in the store: %s", error)
+
+    @contextlib.contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """A store that has gone silent is not asked to clear up: gc, or its own rule for
+        unfinished uploads, does it later."""
+        try:
+            yield
+        except StorageSilent:
+            self._over = True
+            raise
 
     def _publish(self) -> None:
         try:

@@ -7,11 +7,16 @@ from typing import Any
 
 import boto3.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    ReadTimeoutError,
+)
 from pyramid.exceptions import ConfigurationError
 from pyramid.settings import asbool
 
-from kinto_attachment.storage import StorageFull, StorageUnavailable
+from kinto_attachment.storage import StorageFull, StorageSilent, StorageUnavailable
 from kinto_attachment.storage.remote import Unanswered
 
 TIMEOUT = 10.0
@@ -118,6 +123,8 @@ def store_errors() -> Iterator[None]:
         yield
     except ClientError as error:
         raise _translated(error) from None
+    except (ConnectTimeoutError, ReadTimeoutError) as error:
+        raise StorageSilent(f"S3 did not answer: {type(error).__name__}") from None
     except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL.
         raise StorageUnavailable(f"S3 can't be used: {type(error).__name__}") from None
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kinto_attachment.storage.gcloud import GoogleCloudStorage
 from kinto_attachment.storage.s3 import S3FileStorage
@@ -56,6 +58,17 @@ def make_s3(bucket: str, gated: tuple[str, Gate]) -> Iterator[MakeS3]:
 def google() -> Iterator[Emulator]:
     with storage_parts.google_emulator() as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return pem.decode()
 
 
 @pytest.fixture

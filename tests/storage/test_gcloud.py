@@ -8,8 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment.storage import StorageFull, StorageUnavailable
@@ -41,36 +39,13 @@ def make_google(google_bucket: str) -> Iterator[Callable[..., GoogleCloudStorage
 MakeGoogle = Callable[..., GoogleCloudStorage]
 
 
-@pytest.fixture(scope="session")
-def private_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return pem.decode()
-
-
 @pytest.fixture
 def service_account(tmp_path: Path, private_key: str) -> Iterator[str]:
     """The path of a service account's JSON file, whose server for tokens is away."""
     path = tmp_path / "account.json"
     with storage_parts.port_without_server() as url:
-        path.write_text(json.dumps(account(private_key, url)))
+        path.write_text(json.dumps(storage_parts.service_account(private_key, url)))
         yield str(path)
-
-
-def account(private_key: str, url: str) -> dict[str, str]:
-    return {
-        "type": "service_account",
-        "project_id": "project",
-        "private_key_id": "1",
-        "private_key": private_key,
-        "client_email": "me@project.iam.gserviceaccount.com",
-        "client_id": "1",
-        "token_uri": f"{url}/token",
-    }
 
 
 @pytest.mark.parametrize("size", [7, LARGE])

@@ -170,6 +170,20 @@ def test_a_store_that_is_away_stops_no_start(
         owner.get(RECORD, status=404)
 
 
+@pytest.mark.parametrize("size", [7, LARGE])
+def test_a_store_that_does_not_answer_is_asked_once_and_not_to_clear_up(
+    make_remote_server: MakeServer, size: int
+) -> None:
+    more = {"aws.num_retries": "0", "aws.timeout": "0.2"}
+    with storage_parts.server_that_never_answers() as url:
+        settings = storage_parts.s3_settings(url, "bucket", **more)
+        owner = make_remote_server(settings).as_user()
+
+        owner.upload(content=noise(size), status=503)
+
+        assert storage_parts.connections_to(url) == 1
+
+
 def test_secrets_of_the_settings_are_shown_nowhere(
     make_remote_server: MakeServer, s3_behind_gate: dict[str, Any]
 ) -> None:

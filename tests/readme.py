@@ -1,0 +1,83 @@
+"""README.rst as data: its code blocks, its tables, and what its ini examples set."""
+
+import re
+import textwrap
+from configparser import ConfigParser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.processes import Kinto
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+FILES = "/var/lib/kinto/files"
+ALICE = ("alice", "secret")
+RECORD = "/buckets/default/collections/pictures/records/first"
+
+
+@dataclass(frozen=True)
+class Block:
+    name: str
+    language: str
+    text: str
+
+
+def code_blocks() -> list[Block]:
+    """All of README's, whatever their indentation."""
+    found, lines = [], README.splitlines()
+    for number, line in enumerate(lines):
+        directive = re.fullmatch(r"( *)\.\. code-block:: (\w+)", line)
+        if not directive:
+            continue
+        body = []
+        for following in lines[number + 1 :]:
+            if following.strip() and not following.startswith(f"{directive[1]}   "):
+                break
+            body.append(following)
+        text = textwrap.dedent("\n".join(body)).strip("\n")
+        name = re.match(r":name: ([\w-]+)\n\n", text)
+        assert name, f"line {number + 1}: the code block has no :name:"
+        found.append(Block(name[1], directive[2], text[name.end() :]))
+    return found
+
+
+BLOCKS = {block.name: block for block in code_blocks()}
+
+
+def example(name: str) -> str:
+    """The text of one code block."""
+    return BLOCKS[name].text
+
+
+def table(name: str) -> list[list[str]]:
+    """The rows of one list-table, without the first, in plain words."""
+    start = README.index(f".. list-table::\n   :name: {name}\n")
+    body = README[start:].split("\n\n", 2)[1]
+    rows = re.split(r"^   \* - ", body, flags=re.MULTILINE)[2:]
+    cells = [re.split(r"^     - ", row, flags=re.MULTILINE) for row in rows]
+    return [[" ".join(cell.split()).replace("``", "`") for cell in row] for row in cells]
+
+
+def ini(text: str, folder: Path) -> dict[str, str]:
+    """What an ini example sets, for a server whose files are below ``folder``."""
+    parser = ConfigParser(interpolation=None, default_section="")
+    parser.optionxform = str
+    section = text if text.startswith("[") else f"[app:main]\n{text}"
+    parser.read_string(section.replace(FILES, str(folder / "files")))
+    return {key: value for part in parser.sections() for key, value in parser.items(part)}
+
+
+def capability(kinto: Kinto) -> dict[str, Any]:
+    return requests.get(f"{kinto.url}/").json()["capabilities"]["attachments"]
+
+
+def put(kinto: Kinto, path: str, name: str, content: bytes = b"content") -> requests.Response:
+    """A file for the record at ``path``, whose bucket and collection are made where needed."""
+    bucket, collection = "/".join(path.split("/")[:3]), "/".join(path.split("/")[:5])
+    for parent in (bucket, collection):
+        requests.put(f"{kinto.url}{parent}", auth=ALICE).raise_for_status()
+    url = f"{kinto.url}{path}/attachment?filename={name}"
+    return requests.put(url, data=content, auth=ALICE)
