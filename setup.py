@@ -87,6 +87,7 @@ setup(
         "multipart>=2.0,<3",
         "pyramid_storage>=2.0",
         "tqdm>=4.66",
+        "xtractmime>=0.2.1",
     ],
     extras_require={
         "s3": S3,

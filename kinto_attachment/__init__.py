@@ -5,6 +5,7 @@ from pyramid.config import Configurator
 from kinto_attachment import capability, settings
 from kinto_attachment.heartbeat import Heartbeat
 from kinto_attachment.server import Server, rolls_back
+from kinto_attachment.signatures import Signer
 from kinto_attachment.storage.choice import choose
 
 __version__ = "10.0.0.dev0"
@@ -18,9 +19,10 @@ def includeme(config: Configurator) -> None:
     """
     parsed = settings.parse(config.get_settings())
     storage = choose(config, parsed)
-    server = Server(parsed, storage, rolls_back(config.registry))
+    secret = parsed.values["link_secret"] or config.get_settings()["userid_hmac_secret"]
+    server = Server(parsed, storage, rolls_back(config.registry), Signer(str(secret)))
     config.registry.attachments = server
     config.registry.heartbeats["attachments"] = Heartbeat(storage)
     capability.announce(config, server, __version__)
-    for part in ("openapi", "default_bucket", "views", "listeners"):
+    for part in ("openapi", "default_bucket", "views", "signed_links", "listeners"):
         config.include(f"kinto_attachment.{part}")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kinto_attachment import keys
+from kinto_attachment import keys, sniffing
 from kinto_attachment.errors import Refused
 from kinto_attachment.settings import Policy, Settings
 from kinto_attachment.storage import (
@@ -95,22 +95,28 @@ def store(
     settings: Settings,
     storage: Storage,
     expected: ExpectedDigest | None = None,
+    server_url: str = "",
 ) -> StoredAttachment:
     """Stream a file into the store under a fresh key: hash, limit and write in one pass.
 
-    :raises Refused: extension, size or digest; nothing is left in the store then.
+    :param server_url: the server's own ``…/v1/``, before locations that must be absolute.
+    :raises Refused: extension, content, size or digest; nothing is left in the store then.
     :raises kinto_attachment.storage.StorageError: as the store failed; nothing is left.
     """
     policy = settings.policy_for(target.bucket_id, target.collection_id)
-    filename, mimetype = name_and_type(part, target, policy)
+    head, chunks = sniffing.peek(part.chunks) if settings.sniff else (None, part.chunks)
+    filename, mimetype = name_and_type(part, target, policy, head)
     if not policy.allows(keys.extension(filename)):
         allowed = ", ".join(sorted(policy.extensions or ()))
         raise Refused("extension", filename=filename, allowed=allowed)
+    content = sniffing.dressed(mimetype, head) if head else None
+    if content:
+        raise Refused("content_differs", filename=filename, content=content, mimetype=mimetype)
     file_id = keys.new_id()
     key = key_for(file_id, filename, target, policy)
-    writer = storage.open_writer(key, mimetype=mimetype, filename=filename)
+    writer = storage.open_writer(key, mimetype=mimetype, filename=filename, private=policy.private)
     try:
-        digest, size = _receive(part.chunks, writer, policy.max_size_bytes)
+        digest, size = _receive(chunks, writer, policy.max_size_bytes)
         if expected and digest != expected.sha256:
             raise Refused("digest_differs", header=expected.header)
         key = writer.close() or key
@@ -123,7 +129,7 @@ def store(
         else:
             _forget(storage, key)
         raise
-    location = settings.location(key, target.uri, file_id)
+    location = settings.location(key, target.uri, file_id, policy.private, server_url)
     attachment = Attachment(filename, digest.hex(), location, mimetype, size)
     value = legacy_value(attachment, key) if settings.legacy_format else asdict(attachment)
     return StoredAttachment(file_id, key, target, attachment, value)
@@ -153,22 +159,28 @@ def legacy_value(attachment: Attachment, key: str) -> dict[str, Any]:
     }
 
 
-def name_and_type(part: FilePart, target: Target, policy: Policy) -> tuple[str, str]:
-    """The client's name and type, each completed from the other where one is missing.
+def name_and_type(
+    part: FilePart, target: Target, policy: Policy, head: bytes | None
+) -> tuple[str, str]:
+    """The client's name, and the file's type; each completed from the other.
 
-    The operator's ``mimetypes`` come before the client's word, and the client's word before a
-    guess from the extension.
+    The operator's ``mimetypes`` count first, then the extension, then the content, and the
+    client's word only where those say nothing.
+
+    :param head: the first bytes of the file; None where nobody looks into it: then the
+        client's word comes before the extension.
     """
     filename = keys.client_filename(part.filename)
     sent = (part.mimetype or "").split(";")[0].strip().lower()
-    if not _is_media_type(sent):
-        sent = ""
+    said = sent if _is_media_type(sent) and sent != GENERIC else None
+    seen = sniffing.media_type(head) if head else None
     if not filename:
-        filename = target.record_id + (mimetypes.guess_extension(sent) or "")
-    guess = mimetypes.guess_type(f"x{keys.extension(filename)}")[0]
-    said = sent if sent != GENERIC else ""
-    mimetype = policy.mimetypes.get(keys.extension(filename)) or said or guess or GENERIC
-    return filename, mimetype
+        filename = target.record_id + (mimetypes.guess_extension(said or seen or "") or "")
+    end = keys.extension(filename)
+    guess = mimetypes.guess_type(f"x{end}")[0]
+    words = (said, guess) if head is None else (guess if guess != GENERIC else None, seen, said)
+    found = next(filter(None, words), GENERIC)
+    return filename, policy.mimetypes.get(end) or found
 
 
 def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:

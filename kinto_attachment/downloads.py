@@ -2,14 +2,28 @@
 
 import base64
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
-from pyramid.httpexceptions import HTTPFound
+from pyramid.httpexceptions import HTTPFound, HTTPNotModified
 from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.disposition import disposition
 from kinto_attachment.links import Link
-from kinto_attachment.storage import Reader, Storage, Unsupported, lacks
+from kinto_attachment.server import Server
+from kinto_attachment.storage import (
+    Presigning,
+    Reader,
+    Storage,
+    StoredFile,
+    Unsupported,
+    lacks,
+)
+
+REDIRECT_SECONDS = 300
+"""How long a URL of the store is valid that a download is redirected to."""
+
+PRIVATE = "private, no-cache"
 
 
 class Stream(Response):
@@ -22,18 +36,26 @@ class Stream(Response):
 
 
 class Chunks:
-    """WebOb's ``app_iter`` over a stored file, with seeking for ranges.
+    """WebOb's ``app_iter`` over a stored file.
 
     The file is opened before the headers go out: from then on a replacement can't pull it away
     (local store), and a missing one is a clean 404.
+
+    :param wanted: the range that WebOb will ask for, from its first byte up to, without, its
+        last; None where it will ask for no byte at all.
     """
 
-    def __init__(self, storage: Storage, key: str, sent: Callable[[int], None]) -> None:
-        self._storage = storage
-        self._key = key
+    def __init__(
+        self,
+        storage: Storage,
+        key: str,
+        wanted: tuple[int, int | None] | None,
+        sent: Callable[[int], None],
+    ) -> None:
+        self._wanted = wanted
         self._sent = sent
         self._count = 0
-        self._reader: Reader | None = storage.open(key)
+        self._reader: Reader | None = storage.open(key, *wanted) if wanted else None
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._reader or ():
@@ -41,10 +63,9 @@ class Chunks:
             yield chunk
 
     def app_iter_range(self, start: int, stop: int) -> "Chunks":
-        """The bytes from ``start`` up to, without, ``stop``: WebOb asks for it."""
-        if self._reader:
-            self._reader.close()
-        self._reader = self._storage.open(self._key, start, stop)
+        """WebOb asks for the range that was foreseen; for HEAD it sends nothing of it."""
+        if self._wanted not in (None, (start, stop)):
+            raise AssertionError("WebOb and wanted_range differ")  # pragma: no cover
         return self
 
     def close(self) -> None:
@@ -55,44 +76,96 @@ class Chunks:
             self._sent(self._count)
 
 
-def respond(request: Request, storage: Storage, link: Link) -> Response:
-    """Serve a file. Raises FileNotFoundError and
-    :class:`~kinto_attachment.storage.StorageError`."""
-    if "read" in lacks(storage):
-        return _redirect(storage, link)
+def respond(request: Request, server: Server, link: Link, public: bool) -> Response:
+    """Serve a file.
+
+    :param public: whether caches that many people share may keep it.
+    :raises FileNotFoundError: where the store has lost it.
+    :raises kinto_attachment.storage.StorageError: as the store failed.
+    """
+    values, storage = server.settings.values, server.storage
+    max_age = values["public_max_age"]
+    headers = {"Cache-Control": f"public, max-age={max_age}" if public else PRIVATE}
+    url = _url_of_the_store(request, server, link)
+    if url and link.hash in request.if_none_match:
+        return HTTPNotModified(headers={**headers, "ETag": f'"{link.hash}"'})
+    if url:
+        return HTTPFound(location=url, headers={**headers, "Cache-Control": PRIVATE})
+    headers |= {
+        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(link.hash)).decode()}:",
+        "Content-Disposition": disposition(link.filename, link.mimetype),
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
     found = storage.stat(link.key)
+    if values["accel_redirect"] and link.hash not in request.if_none_match:
+        headers["X-Accel-Redirect"] = values["accel_redirect"] + quote(link.key)
+        return _described(Stream(request=request, headerlist=[*headers.items()]), link, found)
+    return _streamed(request, storage, link, found, headers)
+
+
+def _streamed(
+    request: Request, storage: Storage, link: Link, found: StoredFile, headers: dict[str, str]
+) -> Response:
     response = Stream(conditional_response=True, request=request)
-    response.content_type = link.mimetype
-    if link.mimetype == "text/plain":
-        response.charset = "utf-8"
-    metrics = request.registry.metrics
-    response.app_iter = Chunks(
-        storage, link.key, lambda sent: metrics.count("attachment_bytes_out", count=sent)
-    )
-    response.content_length = found.size  # After app_iter: WebOb's setter resets it.
-    response.etag = link.hash
-    response.last_modified = int(found.modified)
+    _described(response, link, found)
     # Several ranges may always be answered with the whole file (RFC 9110, section 14.2);
     # WebOb would send the first one alone.
     several = "," in request.headers.get("Range", "")
     response.accept_ranges = "none" if several else "bytes"
-    if several:
-        response.conditional_response = False
-    response.headers.update(
-        {
-            "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(link.hash)).decode()}:",
-            "Content-Disposition": disposition(link.filename, link.mimetype),
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "private, no-cache",
-        }
+    response.conditional_response = not several
+    count = request.registry.metrics.count
+    response.app_iter = Chunks(
+        storage,
+        link.key,
+        wanted_range(request, response, found.size),
+        lambda sent: count("attachment_bytes_out", count=sent),
     )
+    response.content_length = found.size  # After app_iter: WebOb's setter resets it.
+    response.headers.update(headers)
     return response
 
 
-def _redirect(storage: Storage, link: Link) -> Response:
-    """To where the backend itself says that the file is."""
-    url = str(storage.url(link.key))
-    if not url.startswith(("https://", "http://")):
-        raise Unsupported(f"{link.key} can't be downloaded: the backend's URL of it is {url!r}")
-    return HTTPFound(location=url, headers={"Cache-Control": "private, no-cache"})
+def _described(response: Response, link: Link, found: StoredFile) -> Response:
+    response.content_type = link.mimetype
+    if link.mimetype == "text/plain":
+        response.charset = "utf-8"
+    response.etag = link.hash
+    response.last_modified = int(found.modified)
+    return response
+
+
+def wanted_range(request: Request, response: Response, size: int) -> tuple[int, int | None] | None:
+    """The bytes that WebOb is going to send, by its own rules for conditional responses."""
+    if request.method == "HEAD" or _unchanged(request, response):
+        return None
+    if not (response.conditional_response and request.range and response in request.if_range):
+        return (0, None)
+    asked = request.range.content_range(size)
+    return (asked.start, asked.stop) if asked else None
+
+
+def _unchanged(request: Request, response: Response) -> bool:
+    if not response.conditional_response:
+        return False
+    if request.if_none_match:
+        return response.etag in request.if_none_match
+    since = request.if_modified_since
+    return bool(since and response.last_modified <= since)
+
+
+def _url_of_the_store(request: Request, server: Server, link: Link) -> str | None:
+    """Where a download is redirected to; None where the plugin itself sends the file.
+
+    A presigned URL is good for GET alone, so HEAD is always answered here.
+    """
+    storage = server.storage
+    if "read" in lacks(storage):
+        url = str(storage.url(link.key))
+        if not url.startswith(("https://", "http://")):
+            raise Unsupported(f"{link.key} can't be downloaded: the backend says {url!r}")
+        return url
+    redirects = server.settings.values["download"] == "redirect" and request.method == "GET"
+    if redirects and isinstance(storage, Presigning):
+        return storage.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)
+    return None

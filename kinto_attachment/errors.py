@@ -45,6 +45,11 @@ REFUSALS = {
     "extension": Row(
         *_POSTED, "The extension of '{filename}' is not allowed here; allowed are: {allowed}."
     ),
+    "content_differs": Row(
+        *_POSTED,
+        "The content of '{filename}' is {content}, not {mimetype}: send it under its own"
+        " extension.",
+    ),
     "bad_digest": Row(
         *_INVALID, "{header} is not understood: write sha-256=:<base64 of the digest>:."
     ),
@@ -63,6 +68,17 @@ REFUSALS = {
         httpexceptions.HTTPRequestEntityTooLarge,
         ERRORS.REQUEST_TOO_LARGE,
         "The file is larger than the {limit} bytes that are allowed here.",
+    ),
+    "link_invalid": Row(
+        httpexceptions.HTTPForbidden,
+        ERRORS.FORBIDDEN,
+        "This link is not, or no longer, valid: its file may have been replaced or removed. Ask"
+        " for a new one.",
+    ),
+    "link_expired": Row(
+        httpexceptions.HTTPForbidden,
+        ERRORS.FORBIDDEN,
+        "This link has expired: ask for a new one.",
     ),
     "no_length": Row(
         httpexceptions.HTTPLengthRequired,

@@ -95,11 +95,39 @@ class ConditionalRequest(colander.MappingSchema):
     header = Preconditions()
 
 
+class LinkLife(colander.MappingSchema):
+    expires_in = colander.SchemaNode(
+        colander.Integer(), missing=colander.drop, description="seconds"
+    )
+
+
+class LinkOrder(colander.MappingSchema):
+    data = LinkLife(missing=colander.drop)
+
+
+class LinkRequest(colander.MappingSchema):
+    body = LinkOrder(missing=colander.drop)
+
+
+class SignedLink(LinkLife):
+    url = colander.SchemaNode(colander.String())
+    expires = colander.SchemaNode(colander.Integer(), description="seconds since 1970")
+
+
+class LinkAnswer(colander.MappingSchema):
+    data = SignedLink()
+
+
+class LinkResponse(colander.MappingSchema):
+    body = LinkAnswer()
+
+
 _MEANINGS = {
     "200": (StoredResponse, "The file of an existing record was stored."),
     "201": (StoredResponse, "The record was created with its file."),
     "204": (EmptyResponse, "The attachment is gone."),
     "206": (FileResponse, "A range of the file."),
+    "302": (EmptyResponse, "The file is at the store's own URL."),
     "303": (EmptyResponse, "Stored; see the record. For HTML forms, and with legacy_format."),
     "304": (EmptyResponse, "The file has not changed."),
     "400": (ErrorResponse, "The request can't be used; the message says why."),
@@ -128,6 +156,11 @@ def responses(*statuses: str, **special: Any) -> dict[str, Any]:
 def whole_file() -> Any:
     """The 200 of a download."""
     return FileResponse(description="The file.")
+
+
+def signed_link() -> Any:
+    """The 200 of an order for a link."""
+    return LinkResponse(description="The link.")
 
 
 def includeme(config: Configurator) -> None:

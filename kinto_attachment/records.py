@@ -4,6 +4,7 @@ So permissions, schemas, preconditions, history, events and errors are Kinto's o
 sub-request shares the transaction and the events of the request that it serves.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from kinto.authorization import RouteFactory
 from kinto.core.errors import ERRORS, http_error
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import build_request, json
+from pyramid.authorization import Everyone
 from pyramid.httpexceptions import (
     HTTPBadRequest,
     HTTPError,
@@ -49,6 +51,7 @@ class Context(Protocol):
     current_object: dict[str, Any] | None
     target: Target
     wrote_parents: bool
+    get_prefixed_principals: Callable[[], list[str]]
 
 
 def context(request: Request, target: Target, method: str) -> Context:
@@ -81,6 +84,14 @@ def may_read(request: Request, target: Target) -> bool:
     return bool(policy.permits(readable, request.prefixed_principals, "dynamic"))
 
 
+def is_public(request: Request, target: Target) -> bool:
+    """Whether everyone may read the record, by Kinto's own rules."""
+    readable = context(request, target, "GET")
+    readable.get_prefixed_principals = lambda: [Everyone]
+    policy = request.registry.getUtility(IAuthorizationPolicy)
+    return bool(policy.permits(readable, [Everyone], "dynamic"))
+
+
 def find(request: Request, target: Target) -> dict[str, Any] | None:
     """The record as it is stored, or None."""
     try:
@@ -96,6 +107,16 @@ def not_found(target: Target) -> HTTPNotFound:
     """The 404 that Kinto gives for a missing record."""
     details = {"id": target.record_id, "resource_name": "record"}
     return http_error(HTTPNotFound(), errno=ERRORS.INVALID_RESOURCE_ID, details=details)
+
+
+def missing(request: Request, target: Target) -> HTTPError:
+    """Kinto's own answer to who reads a record that is not there: perhaps it is the collection
+    that is missing."""
+    try:
+        _answer(request, _subrequest(request, target, "GET"))
+    except HTTPError as error:
+        return error
+    return not_found(target)  # It has come meanwhile.
 
 
 def write(request: Request, target: Target, body: dict[str, Any], exists: bool) -> Response:

@@ -6,6 +6,7 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment.settings import Settings
+from kinto_attachment.signatures import Signer
 from kinto_attachment.storage import Storage, lacks
 
 
@@ -16,6 +17,7 @@ class Server:
     settings: Settings
     storage: Storage
     rolls_back: bool
+    signer: Signer
 
     @classmethod
     def of(cls, request: Request) -> "Server":

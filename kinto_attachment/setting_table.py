@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kinto_attachment.setting_values import (
+    accel_redirect,
     base_url,
     boolean,
     canned_acl,
+    download,
     endpoint_url,
     extensions,
     filename_pattern,
@@ -84,6 +86,48 @@ SETTINGS = (
         boolean,
         False,
         "Let clients write `attachment` values that this server did not make: for imports only.",
+    ),
+    Setting(
+        "private",
+        boolean,
+        False,
+        "Only the plugin hands the files out: no public ACL, no URL of the store in `location`.",
+        True,
+    ),
+    Setting(
+        "sniff",
+        boolean,
+        True,
+        "Look at the first bytes of files: for their type, and to refuse HTML or a script that"
+        " is called a picture.",
+    ),
+    Setting(
+        "download",
+        download,
+        "redirect",
+        "How files in S3 and at Google are read: `redirect` to a URL of the store that is valid"
+        " for five minutes, or `proxy` through Kinto.",
+    ),
+    Setting(
+        "accel_redirect",
+        accel_redirect,
+        None,
+        "Path of an internal location of nginx that serves `base_path`: nginx sends the files.",
+    ),
+    Setting(
+        "public_max_age",
+        whole_number,
+        0,
+        "Seconds for which caches may keep files that everyone may read.",
+    ),
+    Setting("link_max_age", whole_number, 86400, "Longest life of a signed link, in seconds."),
+    Setting(
+        "link_secret",
+        text,
+        None,
+        "Secret that signed links are made with. Absent: one is derived from Kinto's"
+        " `userid_hmac_secret`.",
+        secret=True,
     ),
     Setting("fsync", boolean, True, "Force files to disk before they count (local store)."),
     Setting(

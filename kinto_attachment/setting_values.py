@@ -109,6 +109,22 @@ def canned_acl(value: Any) -> str | None:
     return name or None
 
 
+def download(value: Any) -> str:
+    """``redirect`` or ``proxy``."""
+    word = text(value)
+    if word not in ("redirect", "proxy"):
+        raise Malformed("redirect or proxy")
+    return word
+
+
+def accel_redirect(value: Any) -> str | None:
+    """A path that begins and ends with a slash, or nothing."""
+    path = text(value)
+    if path and not re.fullmatch(r"/([\w.~-]+/)*", path, re.ASCII):
+        raise Malformed("a path that begins and ends with a slash, like /files/")
+    return path or None
+
+
 def _only_fields(template: str, known: set[str]) -> None:
     wanted = ", ".join(f"{{{name}}}" for name in sorted(known))
     try:

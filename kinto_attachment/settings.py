@@ -33,6 +33,7 @@ class Policy:
     extensions: frozenset[str] | None
     mimetypes: Mapping[str, str]
     max_size_bytes: int
+    private: bool
 
     def allows(self, extension: str) -> bool:
         """Whether a file with this extension (``.jpg``, or nothing) may be stored."""
@@ -62,15 +63,25 @@ class Settings:
         """Whether answers and records look like the first API's."""
         return bool(self.values["legacy_format"])
 
-    def location(self, key: str, record_uri: str, file_id: str) -> str:
+    @property
+    def sniff(self) -> bool:
+        """Whether a file's first bytes are looked at."""
+        return bool(self.values["sniff"])
+
+    def location(
+        self, key: str, record_uri: str, file_id: str, private: bool, server_url: str
+    ) -> str:
         """What the record says about where its file is (see README, "Where files are").
 
         A file that the plugin serves has its id in the query: a copied record goes on naming
-        this file, and no other, when the record that it was uploaded to changes.
+        this file, and no other, when the record that it was uploaded to changes. Clients put
+        ``base_url`` before what is no URL, so a private file beside public ones has a whole
+        one.
         """
         url = self.values["base_url"]
-        if url is None:
-            return f"{record_uri.lstrip('/')}/attachment?file={file_id}"
+        if url is None or private:
+            own = f"{record_uri.lstrip('/')}/attachment?file={file_id}"
+            return own if url is None else server_url + own
         return str(url) + quote(key, safe="/~!$&'()*+,;=:@")
 
     def announced_base_url(self) -> str | None:

@@ -12,7 +12,7 @@ from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachm
 from kinto_attachment.default_bucket import ensure_parents
 from kinto_attachment.errors import Refused, refuse_in_batch
 from kinto_attachment.files import Files
-from kinto_attachment.server import Server
+from kinto_attachment.server import Server, own_base_url
 
 
 def post(request: Request) -> Any:
@@ -62,7 +62,9 @@ def _upload(
     files = Files.current(server.storage, server.rolls_back)
 
     def store(part: FilePart) -> StoredAttachment:
-        stored = attachments.store(part, target, server.settings, server.storage, digest)
+        stored = attachments.store(
+            part, target, server.settings, server.storage, digest, own_base_url(request)
+        )
         files.create(stored)
         return stored
 

@@ -12,7 +12,7 @@ from kinto_attachment import downloads, openapi, preconditions, records, uploads
 from kinto_attachment.attachments import Target
 from kinto_attachment.default_bucket import ensure_parents
 from kinto_attachment.errors import Refused, as_http_error, refuse_in_batch
-from kinto_attachment.links import Links
+from kinto_attachment.links import Link, Links
 from kinto_attachment.server import Server
 from kinto_attachment.storage import StorageError, StorageFull
 
@@ -22,6 +22,10 @@ KINTO_METHOD = {"POST": "PUT", "PUT": "PUT", "DELETE": "PATCH", "GET": "GET", "H
 """The request to the record whose permission each of ours needs."""
 
 
+EXPOSED = ("ETag", "Last-Modified", "Location", "Repr-Digest", "Content-Range")
+"""Headers that scripts of other origins may read."""
+
+
 def includeme(config: Configurator) -> None:
     """Define the service now: it copies Kinto's renderer and CORS origins when constructed."""
     service = Service(
@@ -29,13 +33,13 @@ def includeme(config: Configurator) -> None:
         path=PATH,
         description="The file of a record",
         factory=permission_context,
-        cors_headers=("ETag", "Last-Modified", "Location", "Repr-Digest", "Content-Range"),
+        cors_headers=EXPOSED,
         tags=["Attachments"],
     )
     for method, view, operation_id, described in _views():
         service.add_view(
             method,
-            _refusing(view),
+            refusing(view),
             permission="dynamic",
             operation_id=operation_id,
             **described,
@@ -53,7 +57,7 @@ def _views() -> list[tuple[str, Callable[[Request], Any], str, dict[str, Any]]]:
         "response_schemas": {**upload, **openapi.responses("415")},
     }
     raw = {"schema": openapi.RawRequest(), "response_schemas": upload}
-    statuses = ("206", "304", "401", "403", "404", "416")
+    statuses = ("206", "302", "304", "401", "403", "404", "416")
     download = {"response_schemas": openapi.responses(*statuses, _200=openapi.whole_file())}
     removal = {
         "schema": openapi.ConditionalRequest(),
@@ -81,21 +85,53 @@ def permission_context(request: Request) -> Any:
     return context
 
 
+def reading_context(request: Request) -> Any:
+    """Route factory: whatever Kinto requires to read the record."""
+    ids = request.matchdict
+    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
+    return records.context(request, target, "GET")
+
+
 def get(request: Request) -> Response:
     """Serve the file of a record that the caller may read."""
     refuse_in_batch(request)
-    target, server = request.context.target, Server.of(request)
+    target = request.context.target
+    link = current_link(request, target, request.GET.get("file"))
+    may_be_kept = Server.of(request).settings.values["public_max_age"] > 0
+    public = may_be_kept and records.is_public(request, target)
+    return serve(request, target, link, public)
+
+
+def current_link(request: Request, target: Target, file_id: str | None = None) -> Link:
+    """The file that the record names now.
+
+    :param file_id: the one that is wanted; None for whichever it is.
+    :raises Refused: where it names none, or another one.
+    :raises pyramid.httpexceptions.HTTPNotFound: for a missing record, as Kinto says it.
+    """
     record = records.find(request, target)
     if record is None:
-        raise records.not_found(target)
-    value = record.get("attachment")
-    held = Links(request.registry.storage).of_record(target.uri)
-    file_id = request.GET.get("file")
-    link = next((k for k in held if k.value == value and file_id in (None, k.file_id)), None)
+        raise records.missing(request, target)
+    link = held_link(request, target, record, file_id)
     if link is None:
         raise Refused("no_attachment", record=target.record_id)
+    return link
+
+
+def held_link(
+    request: Request, target: Target, record: dict[str, Any] | None, file_id: str | None
+) -> Link | None:
+    """As :func:`current_link`, for a record that was read already; None where it names no file,
+    or another one."""
+    value = (record or {}).get("attachment")
+    held = Links(request.registry.storage).of_record(target.uri)
+    return next((k for k in held if k.value == value and file_id in (None, k.file_id)), None)
+
+
+def serve(request: Request, target: Target, link: Link, public: bool) -> Response:
+    """The response with the file. Raises :class:`Refused` where the store has lost it."""
     try:
-        response = downloads.respond(request, server.storage, link)
+        response = downloads.respond(request, Server.of(request), link, public)
     except FileNotFoundError:
         raise Refused("file_missing", record=target.record_id) from None
     request.registry.metrics.count(
@@ -119,7 +155,7 @@ def delete(request: Request) -> Any:
     return records.with_headers(Response(status=204, content_type=None), answer)
 
 
-def _refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
+def refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
     """One exit for every refusal and every failure of the store."""
 
     def wrapped(request: Request) -> Any:

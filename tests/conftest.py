@@ -110,7 +110,8 @@ def local_store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def s3_store(s3_url: str, s3: Any) -> dict[str, Any]:
     """Settings of a bucket, which the pool empties after each test."""
-    return storage_parts.s3_settings(s3_url, storage_parts.new_bucket(s3))
+    bucket = storage_parts.new_bucket(s3)
+    return storage_parts.s3_settings(s3_url, bucket, download="proxy")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from kinto.core.testing import get_user_headers
 from kinto_attachment import keys
 from kinto_attachment.links import KEPT, Links
 from kinto_attachment.storage import lacks
+from kinto_attachment.storage.local import LocalFileStorage
 
 OWNER, OTHER = "owner", "other"
 BUCKET = "/buckets/pictures"
@@ -56,11 +57,12 @@ class Server:
 
     def __init__(self, settings: dict[str, str | None]) -> None:
         given = {name: value for name, value in settings.items() if value is not None}
-        base_path = given.get("kinto.attachment.base_path")
-        self.files = Path(base_path) if base_path else None
         self.app = webtest.TestApp(kinto.main({}, **given))
         self.registry = self.app.app.registry
         self._attachments = self.registry.attachments
+        storage = self._attachments.storage
+        local = isinstance(storage, LocalFileStorage)
+        self.files = Path(storage.base_path) if local else None
         if given.get("kinto.readonly") == "true":
             self._backends = []  # It looks at what another server made.
         else:
@@ -75,7 +77,8 @@ class Server:
         self.registry.attachments = self._attachments
         storage = self._attachments.storage
         if self.files is not None:
-            shutil.rmtree(self.files)
+            for path in self.files.glob("*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             (self.files / ".unfinished").mkdir(parents=True)
         elif "list" not in lacks(storage):
             storage.delete_many([file.key for file in storage.files()])

@@ -43,14 +43,20 @@ class Pool:
 
     def give_all_back(self) -> None:
         """The test is over: nothing that it made is left."""
-        for _, server, _ in self._taken:
+        taken, self._taken = self._taken, []
+        for _, server, _ in taken:
             server.reset()
             server.release()
-        self._idle += self._taken
-        self._taken = []
+        self._idle += taken
         for _, server, _ in self._idle[:-MOST]:
             server.close()
         del self._idle[:-MOST]
+
+    def discard(self, server: Server) -> None:
+        """Never hand this one out again: what it is connected to goes with the test."""
+        self._taken = [entry for entry in self._taken if entry[1] is not server]
+        server.close()
+        server.registry.storage.client.session_factory.session_factory.kw["bind"].dispose()
 
     def close(self) -> None:
         for _, server, _ in self._idle:

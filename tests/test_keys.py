@@ -435,7 +435,7 @@ def test_no_name_leads_a_key_out_of_the_store(kind: str, tmp_path: Path) -> None
     base = (tmp_path / "files").resolve()
 
     for sent in HOSTILE + random_names(4, 500):
-        filename, _ = attachments.name_and_type(FilePart(sent, None, ()), TARGET, rules)
+        filename, _ = attachments.name_and_type(FilePart(sent, None, ()), TARGET, rules, None)
         file_id = keys.new_id()
         key = attachments.key_for(file_id, filename, TARGET, rules)
         assert keys.unsafe_reason(key) is None

@@ -341,6 +341,15 @@ def test_curl_continues_a_download(reader: Reader) -> None:
     assert (reader.folder / "part.jpg").read_bytes() == PHOTO
 
 
+def test_curl_orders_a_link_that_opens_the_file(reader: Reader) -> None:
+    reader.types(example("upload-with-curl"))
+
+    link = json.loads(reader.types(example("signed-link")))["data"]
+
+    assert link["expires_in"] == 3600
+    assert requests.get(link["url"]).content == PHOTO
+
+
 def test_curl_replaces_a_file_of_which_it_knows_the_version(reader: Reader) -> None:
     reader.types(example("upload-with-curl"))
     before = reader.record()["attachment"]["location"]
@@ -460,6 +469,18 @@ def test_with_a_base_url_the_location_is_that_url_and_the_key(start: Callable[[s
         assert (kinto.files / key).read_bytes() == b"content"
         attachment = requests.get(f"{kinto.url}{RECORD}/attachment", auth=ALICE)
         assert attachment.content == b"content"
+
+
+def test_files_of_a_private_bucket_have_the_endpoint_for_their_location(
+    start: Callable[[str], Any],
+) -> None:
+    record = "/buckets/medical/collections/x/records/a"
+    with start(f"{example('own-web-server')}\n{example('private')}") as kinto:
+        location = put(kinto, record, "a.jpg").json()["location"]
+
+        assert location.startswith(f"{kinto.url}{record}/attachment?file=")
+        assert requests.get(location, auth=ALICE).content == b"content"
+        assert requests.get(location).status_code == 401
 
 
 def test_with_an_empty_base_url_the_location_is_the_key(start: Callable[[str], Any]) -> None:

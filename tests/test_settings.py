@@ -62,6 +62,14 @@ ROWS: list[tuple[str, str, Any]] = [
     ("legacy_format", "true", True),
     ("legacy_format", "false", False),
     ("accept_unknown_metadata", "true", True),
+    ("private", "true", True),
+    ("sniff", "false", False),
+    ("download", "proxy", "proxy"),
+    ("accel_redirect", "/files/", "/files/"),
+    ("accel_redirect", "", None),
+    ("public_max_age", "3600", 3600),
+    ("link_max_age", "600", 600),
+    ("link_secret", "hidden", "hidden"),
     ("fsync", "false", False),
     ("backend", "my.package.Store", "my.package.Store"),
     ("aws.bucket_name", "pictures", "pictures"),
@@ -122,6 +130,14 @@ WRONG: list[tuple[str, str, str]] = [
     ("randomize", "1.0", "true or false"),
     ("legacy_format", "y", "true or false"),
     ("accept_unknown_metadata", "never", "true or false"),
+    ("private", "perhaps", "true or false"),
+    ("sniff", "perhaps", "true or false"),
+    ("download", "both", "redirect or proxy"),
+    ("accel_redirect", "files", "begins and ends with a slash"),
+    ("accel_redirect", "/a b/", "begins and ends with a slash"),
+    ("public_max_age", "1h", "whole number"),
+    ("link_max_age", "-1", "whole number"),
+    ("link_secret", "1.5", "double quotes"),
     ("fsync", "[true]", "true or false"),
     ("extensions", "", "joined by '+'"),
     ("extensions", "jpg+", "joined by '+'"),
@@ -200,6 +216,7 @@ def refusal(raw: dict[str, Any]) -> str:
 
 HIDDEN = "(not shown)"
 SECRETS = {"aws.access_key", "aws.secret_key", "aws.endpoint_url", "gcloud.credentials"}
+SECRETS |= {"link_secret"}
 
 
 def shown(key: str, value: Any) -> Any:
@@ -227,6 +244,7 @@ def test_without_any_setting_the_defaults_hold() -> None:
         "extensions": frozenset(GROUPS["default"]),
         "mimetypes": {},
         "max_size_bytes": 0,
+        "private": False,
     }
 
 
@@ -359,7 +377,7 @@ def test_a_setting_of_the_whole_server_is_refused_for_a_bucket(key: str) -> None
 
     message = refusal({f"attachment.{name}": text})
 
-    value = HIDDEN if key.startswith(("aws.", "gcloud.")) else text
+    value = HIDDEN if key.startswith(("aws.", "gcloud.", "link_s")) else text
     assert message.startswith(f"kinto.attachment.{name} = {value}: ")
     assert "resources.<bucket>.<collection>.<setting>" in message
     assert all(known in message for known in PER_RESOURCE)
@@ -634,20 +652,27 @@ def test_an_extension_may_be_allowed_in_any_alphabet() -> None:
     assert policy(extensions="日本").allows(keys.extension("a.日本"))
 
 
+OWN = "buckets/b/collections/c/records/r/attachment?file=ID"
+
+
 @pytest.mark.parametrize(
-    ("base_url", "location"),
+    ("base_url", "private", "location"),
     [
-        (None, "buckets/b/collections/c/records/r/attachment?file=ID"),
-        ("", "album/%E6%97%A5%20%231%25.txt"),
-        ("https://cdn.org/x", "https://cdn.org/x/album/%E6%97%A5%20%231%25.txt"),
+        (None, False, OWN),
+        (None, True, OWN),
+        ("", False, "album/%E6%97%A5%20%231%25.txt"),
+        ("", True, f"https://kinto.org/v1/{OWN}"),
+        ("https://cdn.org/x", False, "https://cdn.org/x/album/%E6%97%A5%20%231%25.txt"),
+        ("https://cdn.org/x", True, f"https://kinto.org/v1/{OWN}"),
     ],
 )
-def test_the_location_follows_base_url(base_url: str | None, location: str) -> None:
+def test_the_location_follows_base_url_unless_the_file_is_private(
+    base_url: str | None, private: bool, location: str
+) -> None:
     parsed = parse() if base_url is None else parse(base_url=base_url)
+    key, uri = "album/日 #1%.txt", "/buckets/b/collections/c/records/r"
 
-    found = parsed.location("album/日 #1%.txt", "/buckets/b/collections/c/records/r", "ID")
-
-    assert found == location
+    assert parsed.location(key, uri, "ID", private, "https://kinto.org/v1/") == location
 
 
 @pytest.mark.parametrize(
@@ -694,14 +719,35 @@ def test_name_and_type_complete_each_other(
 ) -> None:
     part = FilePart(filename, mimetype, ())
 
-    assert attachments.name_and_type(part, TARGET, policy()) == expected
+    assert attachments.name_and_type(part, TARGET, policy(), None) == expected
+
+
+@pytest.mark.parametrize(
+    ("filename", "mimetype", "head", "expected"),
+    [
+        ("photo.jpg", "image/png", b"text", ("photo.jpg", "image/jpeg")),
+        ("photo.jpg", None, b"\x89PNG\r\n\x1a\n", ("photo.jpg", "image/jpeg")),
+        ("unknown.zzzz", "text/css", b"\x89PNG\r\n\x1a\n", ("unknown.zzzz", "image/png")),
+        ("unknown.zzzz", "text/css", b"text", ("unknown.zzzz", "text/css")),
+        ("unknown.zzzz", None, b"", ("unknown.zzzz", "application/octet-stream")),
+        ("data.bin", "x/y", b"\xff\xd8\xff\xe0", ("data.bin", "image/jpeg")),
+        (None, None, b"%PDF-1.7", ("first.pdf", "application/pdf")),
+        (None, "text/css", b"a {}", ("first.css", "text/css")),
+    ],
+)
+def test_the_clients_word_counts_where_extension_and_content_say_nothing(
+    filename: str | None, mimetype: str | None, head: bytes, expected: tuple[str, str]
+) -> None:
+    part = FilePart(filename, mimetype, ())
+
+    assert attachments.name_and_type(part, TARGET, policy(), head) == expected
 
 
 def test_the_operators_media_type_comes_before_the_clients() -> None:
     rules = policy(mimetypes=".jxl:image/jxl;.txt:text/x-own")
 
     def mimetype(filename: str, sent: str | None) -> str:
-        return attachments.name_and_type(FilePart(filename, sent, ()), TARGET, rules)[1]
+        return attachments.name_and_type(FilePart(filename, sent, ()), TARGET, rules, None)[1]
 
     assert mimetype("a.JXL", "image/png") == "image/jxl"
     assert mimetype("a.txt", None) == "text/x-own"

@@ -85,8 +85,13 @@ class Reader(Protocol):
 class Storage(Protocol):
     """What the plugin asks of a store. Every method may raise :class:`StorageError`."""
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> Writer:
-        """Start a new file; type and name are stored with it where the store can."""
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> Writer:
+        """Start a new file; type and name are stored with it where the store can.
+
+        :param private: whether nobody but the plugin may read it, whatever ACL new files have.
+        """
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
         """The bytes from ``start`` up to, without, ``stop``. Raises FileNotFoundError."""

@@ -38,6 +38,7 @@ def choose(config: Configurator, settings: Settings) -> Storage:
         found = _configured(config, settings)
     storage = found if isinstance(found, Storage) else ThirdPartyStorage(found)
     missing = lacks(storage)
+    _check_serving(storage, settings)
     if missing:
         logger.warning(
             "The attachment store %s lacks %s: downloads are redirected to its own URLs, and"
@@ -46,6 +47,22 @@ def choose(config: Configurator, settings: Settings) -> Storage:
             " and ".join(sorted(missing)),
         )
     return storage
+
+
+def _check_serving(storage: Storage, settings: Settings) -> None:
+    """Refuse what this store can't do."""
+    private = any(policy.private for policy in settings.policies.values())
+    if private and "read" in lacks(storage):
+        raise ConfigurationError(
+            "kinto.attachment.private = True: the backend can't read files back, so the plugin"
+            " can't serve them; take another backend, or remove the setting."
+        )
+    accel = settings.values["accel_redirect"]
+    if accel and not isinstance(storage, LocalFileStorage):
+        raise ConfigurationError(
+            f"kinto.attachment.accel_redirect = {accel}: nginx serves local files only; remove"
+            " the setting, or write base_path."
+        )
 
 
 def _configured(config: Configurator, settings: Settings) -> Any:

@@ -110,9 +110,11 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
                 self._client.close()
             self._client = None
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> GoogleWriter:
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> GoogleWriter:
         """See :class:`kinto_attachment.storage.Storage`."""
-        return GoogleWriter(self, checked(key), mimetype, filename)
+        return GoogleWriter(self, checked(key), mimetype, filename, None if private else self.acl)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> GoogleReader:
         """See :class:`kinto_attachment.storage.Storage`."""

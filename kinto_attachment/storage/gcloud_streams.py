@@ -24,7 +24,12 @@ class GoogleWriter(PartWriter):
     """
 
     def __init__(
-        self, storage: "GoogleCloudStorage", key: str, mimetype: str, filename: str
+        self,
+        storage: "GoogleCloudStorage",
+        key: str,
+        mimetype: str,
+        filename: str,
+        acl: str | None,
     ) -> None:
         super().__init__()
         self._storage = storage
@@ -38,7 +43,7 @@ class GoogleWriter(PartWriter):
         self._how = {
             **storage.how(),
             "content_type": mimetype or None,
-            "predefined_acl": storage.acl,
+            "predefined_acl": acl,
             "if_generation_match": 0,  # Never over an existing file.
         }
 

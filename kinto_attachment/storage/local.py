@@ -58,7 +58,9 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
             raise UnsafeKey(f"{filename!r} is no key of this store: {reason or 'reserved'}")
         return os.path.join(self.base_path, *filename.split("/"))
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> "LocalWriter":
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> "LocalWriter":
         """See :class:`kinto_attachment.storage.Storage`. Type and name are not kept on disk."""
         temporary = os.path.join(self._unfinished(), secrets.token_hex(16))
         return LocalWriter(self.base_path, temporary, self.path(key), self.fsync)

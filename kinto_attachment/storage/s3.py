@@ -93,9 +93,11 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
                 self._cached.close()
             self._cached = None
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> "S3Writer":
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> "S3Writer":
         """See :class:`kinto_attachment.storage.Storage`."""
-        return S3Writer(self, checked(key), mimetype, filename)
+        return S3Writer(self, checked(key), mimetype, filename, None if private else self.acl)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "S3Reader":
         """See :class:`kinto_attachment.storage.Storage`."""

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 class S3Writer(PartWriter):
     """One ``PutObject``, or a multipart upload that is sent part after part."""
 
-    def __init__(self, storage: "S3FileStorage", key: str, mimetype: str, filename: str) -> None:
+    def __init__(
+        self, storage: "S3FileStorage", key: str, mimetype: str, filename: str, acl: str | None
+    ) -> None:
         super().__init__()
         self._storage = storage
         self._where = {"Bucket": storage.bucket_name, "Key": key}
@@ -29,8 +31,8 @@ class S3Writer(PartWriter):
             self._about["ContentType"] = mimetype
         if filename:
             self._about["ContentDisposition"] = disposition(filename, mimetype)
-        if storage.acl:
-            self._about["ACL"] = storage.acl
+        if acl:
+            self._about["ACL"] = acl
         self._upload_id = ""
         self._parts: list[dict[str, Any]] = []
 

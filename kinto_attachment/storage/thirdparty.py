@@ -64,8 +64,11 @@ class ThirdPartyStorage:
             )
         self.backend = backend
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> "SpoolingWriter":
-        """See :class:`kinto_attachment.storage.Storage`. Name and type are not passed on."""
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> "SpoolingWriter":
+        """See :class:`kinto_attachment.storage.Storage`. Name and type are not passed on, nor that
+        the file is private: choice.py refuses such a server to start."""
         return SpoolingWriter(self, _checked(key))
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:

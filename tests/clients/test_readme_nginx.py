@@ -10,7 +10,8 @@ from pathlib import Path
 import requests
 
 from tests import parts, processes
-from tests.readme import ALICE, RECORD, example, put
+from tests.parts import sha256
+from tests.readme import ALICE, FILES, RECORD, example, ini, put
 
 CONF = """
 daemon off;
@@ -62,3 +63,42 @@ def test_uploads_above_nginxs_own_limit_come_through(tmp_path: Path) -> None:
             content = bytes(3_000_000)
             assert put(behind, RECORD, "a.jpg", content).status_code == 201
             assert requests.get(f"{behind.url}{RECORD}/attachment", auth=ALICE).content == content
+
+
+def test_nginx_sends_the_files_after_kinto_has_looked_at_the_permission(tmp_path: Path) -> None:
+    settings = {
+        **processes.basic_settings(tmp_path, parts.MEMORY),
+        **ini(example("accel"), tmp_path),
+    }
+    front = tmp_path / "front"
+    front.mkdir()
+    with processes.running_kinto(tmp_path, settings) as kinto:
+        proxy = example("nginx").replace("http://127.0.0.1:8888", kinto.origin)
+        accel = example("accel-nginx").replace(FILES, str(kinto.files))
+        assert accel != example("accel-nginx")
+        with nginx(front, f"{proxy}\n{accel}") as origin:
+            behind = processes.Kinto(origin, tmp_path)
+            content = bytes(range(256)) * 4000
+            assert put(behind, RECORD, "日本.jpg", content).status_code == 201
+            url = f"{behind.url}{RECORD}/attachment"
+
+            answer = requests.get(url, auth=ALICE)
+            assert answer.content == content
+            assert answer.headers["Content-Type"] == "image/jpeg"
+            assert answer.headers["ETag"] == f'"{sha256(content)}"'
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert "sandbox" in answer.headers["Content-Security-Policy"]
+            assert "%E6%97%A5" in answer.headers["Content-Disposition"]
+            assert answer.headers["Repr-Digest"].startswith("sha-256=:")
+            part = requests.get(url, auth=ALICE, headers={"Range": "bytes=2-4"})
+            assert (part.status_code, part.content) == (206, content[2:5])
+            fresh = {"If-None-Match": answer.headers["ETag"]}
+            assert requests.get(url, auth=ALICE, headers=fresh).status_code == 304
+            assert requests.head(url, auth=ALICE).headers["Content-Length"] == str(len(content))
+            assert requests.get(url).status_code == 401
+            (key,) = [p.name for p in kinto.files.iterdir() if p.is_file()]
+            assert requests.get(f"{origin}/attachment-files/{key}").status_code == 404
+            # It was nginx that sent the bytes: Kinto itself has sent none.
+            straight = requests.get(f"{kinto.url}{RECORD}/attachment", auth=ALICE)
+            assert straight.headers["X-Accel-Redirect"] == f"/attachment-files/{key}"
+            assert straight.content == b""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import parts, storage_parts
+from tests import parts
 from tests.faults.harness import Database, FaultyStorage, Launcher, LossyProxy, made_faulty
 
 
@@ -68,14 +68,12 @@ def proxy(postgresql: str) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def on_s3(
-    on_postgresql: Callable[..., parts.Server], postgresql: str
+    on_postgresql: Callable[..., parts.Server], postgresql: str, s3_store: dict[str, Any]
 ) -> Iterator[tuple[parts.Server, Launcher]]:
     """A server on PostgreSQL and S3, and processes to kill on the same two."""
-    with storage_parts.moto() as url, storage_parts.s3_client(url) as client:
-        store = storage_parts.s3_settings(url, storage_parts.new_bucket(client))
-        server = on_postgresql(store)
-        own = {name: value for name, value in store.items() if value is not None}
-        settings = {**parts.SETTINGS, **parts.postgresql_settings(postgresql), **own}
-        launcher = Launcher(settings)
-        yield server, launcher
-        launcher.close()
+    server = on_postgresql(s3_store)
+    own = {name: value for name, value in s3_store.items() if value is not None}
+    settings = {**parts.SETTINGS, **parts.postgresql_settings(postgresql), **own}
+    launcher = Launcher(settings)
+    yield server, launcher
+    launcher.close()

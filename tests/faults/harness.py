@@ -236,9 +236,9 @@ class FaultyStorage:
             self.seen += 1
             raise self.error(f"{moment} fails on purpose")
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> Any:
+    def open_writer(self, key: str, **how: Any) -> Any:
         self._fail("open-before")
-        inner = super().open_writer(key, mimetype=mimetype, filename=filename)
+        inner = super().open_writer(key, **how)
         return FaultyWriter(self, inner)
 
     def stat(self, key: str) -> Any:

@@ -15,6 +15,7 @@ from tests.parts import (
     postgresql_settings,
     sha256,
 )
+from tests.pool import Pool
 
 
 def act(client: Client, operation: str) -> Any:
@@ -59,6 +60,7 @@ def test_a_commit_whose_answer_is_lost_leaves_the_new_record_with_its_file(
     postgresql: str,
     proxy: LossyProxy,
     database: Database,
+    pool: Pool,
     operation: str,
 ) -> None:
     head, _, _ = postgresql.partition("?")
@@ -84,5 +86,4 @@ def test_a_commit_whose_answer_is_lost_leaves_the_new_record_with_its_file(
     assert_nothing_dangles(server)
     collect(server)
     server.assert_agreement()
-    server.registry.storage.client.session_factory.remove()
-    server.registry.storage.client.session_factory.session_factory.kw["bind"].dispose()
+    pool.discard(server)

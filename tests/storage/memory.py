@@ -18,7 +18,9 @@ class MemoryStorage:
         self.kept: dict[str, tuple[bytes, float]] = {}
         self.lock = Lock()
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> "MemoryWriter":
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> "MemoryWriter":
         return MemoryWriter(self, self.checked(key))
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "MemoryReader":

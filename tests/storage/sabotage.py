@@ -14,7 +14,9 @@ class WriterOf(MemoryStorage):
 
     writer: type[MemoryWriter]
 
-    def open_writer(self, key: str, *, mimetype: str, filename: str) -> MemoryWriter:
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> MemoryWriter:
         return self.writer(self, self.checked(key))
 
 

@@ -19,7 +19,7 @@ def remote(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Settings of each store."""
     if request.param == "s3":
         url, bucket = (request.getfixturevalue(name) for name in ("s3_url", "bucket"))
-        return storage_parts.s3_settings(url, bucket)
+        return storage_parts.s3_settings(url, bucket, download="proxy")
     return storage_parts.gcs_settings(request.getfixturevalue("google_bucket"))
 
 

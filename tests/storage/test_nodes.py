@@ -31,7 +31,7 @@ def nodes(
             folder.mkdir()
             own = {
                 **processes.basic_settings(folder, parts.postgresql_settings(postgresql)),
-                **storage_parts.s3_settings(s3_url, bucket),
+                **storage_parts.s3_settings(s3_url, bucket, download="proxy"),
                 "kinto.userid_hmac_secret": "shared",
             }
             given = {name: value for name, value in own.items() if value is not None}
@@ -70,7 +70,7 @@ def test_half_a_gibibyte_to_s3_leaves_the_servers_memory_where_it_was(
 ) -> None:
     own = {
         name.removeprefix("kinto.").replace(".", "__"): value
-        for name, value in storage_parts.s3_settings(s3_url, bucket).items()
+        for name, value in storage_parts.s3_settings(s3_url, bucket, download="proxy").items()
         if value is not None
     }
     chunks, length, content_type, digest = big_form(BIG)

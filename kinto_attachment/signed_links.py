@@ -1,0 +1,101 @@
+"""``…/attachment/link``: makes signed links, and serves the files that they are for.
+
+A link is a URL of the plugin's own, for every store: so it can die with its file, and HEAD and
+ranges work. For a store that signs URLs itself it redirects to one of those.
+"""
+
+import time
+from typing import Any
+
+from kinto.core import Service
+from kinto.core.errors import raise_invalid
+from pyramid.config import Configurator
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.security import NO_PERMISSION_REQUIRED
+
+from kinto_attachment import openapi, records, views
+from kinto_attachment.attachments import Target
+from kinto_attachment.errors import Refused, refuse_in_batch
+from kinto_attachment.server import Server, own_base_url
+from kinto_attachment.signatures import Token
+
+EXPIRES_IN = 300
+"""Seconds, where the client asks for nothing else."""
+
+
+def includeme(config: Configurator) -> None:
+    """Define the two services now, for the reason that views.py gives."""
+    asked = Service(
+        name="attachment-link",
+        path=f"{views.PATH}/link",
+        description="Signed links to the file of a record",
+        factory=views.reading_context,
+        tags=["Attachments"],
+    )
+    asked.add_view(
+        "POST",
+        views.refusing(create),
+        permission="dynamic",
+        operation_id="link_attachment",
+        schema=openapi.LinkRequest(),
+        response_schemas=openapi.responses("400", "401", "403", "404", _200=openapi.signed_link()),
+    )
+    opened = Service(
+        name="attachment-linked",
+        path=f"{views.PATH}/link/{{token}}",
+        description="The file of a record, by a signed link",
+        cors_headers=views.EXPOSED,
+        tags=["Attachments"],
+    )
+    statuses = ("206", "302", "304", "403", "404", "416")
+    for method in ("GET", "HEAD"):
+        opened.add_view(
+            method,
+            views.refusing(follow),
+            permission=NO_PERMISSION_REQUIRED,
+            operation_id=f"{method.lower()}_linked_attachment",
+            response_schemas=openapi.responses(*statuses, _200=openapi.whole_file()),
+        )
+    for service in (asked, opened):
+        config.add_cornice_service(service)
+
+
+def create(request: Request) -> Any:
+    """A URL of the record's file for whoever has no credentials: ``<img>``, e-mails."""
+    server, target = Server.of(request), request.context.target
+    seconds = _expires_in(request, server.settings.values["link_max_age"])
+    link = views.current_link(request, target)
+    expires = int(time.time()) + seconds
+    token = server.signer.sign(link, expires)
+    url = f"{own_base_url(request)}{target.uri[1:]}/attachment/link/{token}"
+    return {"data": {"url": url, "expires_in": seconds, "expires": expires}}
+
+
+def follow(request: Request) -> Response:
+    """Serve the file that a signed link is for."""
+    refuse_in_batch(request)
+    server, ids = Server.of(request), request.matchdict
+    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
+    token = Token.read(ids["token"])
+    if token is None:
+        raise Refused("link_invalid")
+    if token.expires < time.time():
+        raise Refused("link_expired")
+    record = records.find(request, target)
+    link = views.held_link(request, target, record, token.file_id)
+    if link is None or not server.signer.opens(token, link):
+        raise Refused("link_invalid")
+    return views.serve(request, target, link, public=False)
+
+
+def _expires_in(request: Request, most: int) -> int:
+    try:
+        body = request.json_body if request.body else {}
+        seconds = body.get("data", {}).get("expires_in", min(EXPIRES_IN, most))
+    except (ValueError, AttributeError):
+        raise_invalid(request, location="body", description='write {"data": {"expires_in": 300}}')
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 < seconds <= most:
+        said = f"a whole number of seconds, at most {most}"
+        raise_invalid(request, location="body", name="data.expires_in", description=said)
+    return int(seconds)
