@@ -49,22 +49,23 @@ def basic_settings(folder: Path, backend: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def write_ini(path: Path, settings: Mapping[str, str]) -> Path:
-    """An ini for ``kinto start``, which fills in ``http_port``."""
+def write_ini(path: Path, settings: Mapping[str, str], **waitress: str) -> Path:
+    """An ini for ``kinto start``, which fills in ``http_port``; ``waitress``: its own settings."""
     escaped = [
         f"{name} = {' '.join(value.split())}".replace("%", "%%")
         for name, value in settings.items()
     ]
     server = ["[server:main]", "use = egg:waitress#main", "host = 127.0.0.1"]
+    server += [f"{name} = {value}" for name, value in waitress.items()]
     app = ["port = %(http_port)s", "[app:main]", "use = egg:kinto"]
     path.write_text("\n".join([*server, *app, *escaped, ""]), encoding="utf-8")
     return path
 
 
 @contextlib.contextmanager
-def running_kinto(folder: Path, settings: Mapping[str, str]) -> Iterator[Kinto]:
+def running_kinto(folder: Path, settings: Mapping[str, str], **waitress: str) -> Iterator[Kinto]:
     """``kinto start`` on a port that the system chooses, until the block ends."""
-    ini = write_ini(folder / "kinto.ini", settings)
+    ini = write_ini(folder / "kinto.ini", settings, **waitress)
     kinto = str(BIN / "kinto")
     if "postgresql" in settings["kinto.storage_backend"]:
         migrated = run([kinto, "migrate", "--ini", str(ini)], folder)

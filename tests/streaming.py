@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 from base64 import b64encode
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,11 @@ def server(kind: str, folder: Path, **more: str) -> Iterator[processes.Kinto]:
     """A server with one collection; settings by name, ``__`` for each dot."""
     own = {f"kinto.{name.replace('__', '.')}": value for name, value in more.items()}
     settings = processes.basic_settings(folder, parts.MEMORY) | own
-    start = gunicorn if kind == "gunicorn" else processes.running_kinto
-    with start(folder, settings) as kinto:
+    if kind == "gunicorn":
+        running = gunicorn(folder, settings)
+    else:
+        running = processes.running_kinto(folder, settings, max_request_body_size=str(2**31))
+    with running as kinto:
         for path in ("/buckets/big", "/buckets/big/collections/album"):
             assert send(kinto, "PUT", path, b"{}", "application/json")[0] == 201
         yield kinto
@@ -58,34 +63,27 @@ def send(
         return response.status, json.loads(response.read())
 
 
+def big_file(size: int) -> tuple[Iterator[bytes], str]:
+    """Chunks, and their SHA-256."""
+    digest = hashlib.sha256()
+    for _ in range(size // len(BLOCK)):
+        digest.update(BLOCK)
+    return (BLOCK for _ in range(size // len(BLOCK))), digest.hexdigest()
+
+
 def big_form(size: int) -> tuple[Iterator[bytes], int, str, str]:
     """A form with a big file, generated: chunks, length, Content-Type and SHA-256."""
     whole, content_type = parts.multipart([("attachment", "big.txt", "text/plain", b"<file>")])
     head, tail = whole.split(b"<file>")
-    digest = hashlib.sha256()
-    for _ in range(size // len(BLOCK)):
-        digest.update(BLOCK)
-
-    def chunks() -> Iterator[bytes]:
-        yield head
-        for _ in range(size // len(BLOCK)):
-            yield BLOCK
-        yield tail
-
-    return chunks(), len(head) + size + len(tail), content_type, digest.hexdigest()
+    chunks, digest = big_file(size)
+    return chain([head], chunks, [tail]), len(head) + size + len(tail), content_type, digest
 
 
 class Peak:
     """The server's memory: resident bytes at their highest, above where they were."""
 
     def __init__(self, kinto: processes.Kinto) -> None:
-        port = int(kinto.origin.rsplit(":", 1)[1])
-        listening = [
-            process
-            for process in psutil.process_iter()
-            if port in [c.laddr.port for c in _connections(process)]
-        ]
-        self._processes = {child for p in listening for child in (p, *p.children())}
+        self._processes = serving(kinto)
         for process in self._processes:
             Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # Forget the peak so far.
         self._before = self._sum()
@@ -99,6 +97,27 @@ class Peak:
             status = Path(f"/proc/{process.pid}/status").read_text()
             total += int(status.split("VmHWM:")[1].split()[0]) * 1024
         return total
+
+
+def serving(kinto: processes.Kinto) -> set[psutil.Process]:
+    """The server's processes, its workers too."""
+    port = int(kinto.origin.rsplit(":", 1)[1])
+    listening = [
+        process
+        for process in psutil.process_iter()
+        if port in [c.laddr.port for c in _connections(process)]
+    ]
+    return {child for p in listening for child in (p, *p.children())}
+
+
+def open_files(kinto: processes.Kinto) -> list[Path]:
+    """The stored files that the server holds open."""
+    found = []
+    for process in serving(kinto):
+        for handle in Path(f"/proc/{process.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(Path(os.readlink(handle)))
+    return [path for path in found if path.is_relative_to(kinto.files)]
 
 
 def _connections(process: psutil.Process) -> list[Any]:

@@ -7,13 +7,27 @@ which is eight times the 32 MiB that the server may grow by.
 import json
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests import parts
 from tests.processes import Kinto
-from tests.streaming import CREDENTIALS, DEFAULT, NORMAL, Peak, big_form, download, send, server
+from tests.streaming import (
+    BLOCK,
+    CREDENTIALS,
+    DEFAULT,
+    NORMAL,
+    Peak,
+    big_file,
+    big_form,
+    connect,
+    download,
+    open_files,
+    send,
+    server,
+)
 
 SIZE = 256 * 1024 * 1024
 MAY_GROW = 32 * 1024 * 1024
@@ -113,3 +127,59 @@ def test_a_client_that_goes_away_changes_nothing(tmp_path: Path, kind: str, perc
 
 def stored(kinto: Kinto) -> list[Path]:
     return sorted(kinto.files.glob("*.txt"))
+
+
+@pytest.mark.parametrize("kind", ["waitress", "gunicorn"])
+def test_a_client_that_goes_away_in_a_download_frees_the_file(tmp_path: Path, kind: str) -> None:
+    content = bytes(30_000_000)
+    with server(kind, tmp_path) as kinto:
+        assert send(kinto, "PUT", f"{NORMAL}?filename=a.txt", content, "text/plain")[0] == 201
+        connection = connect(kinto)
+        connection.request("GET", f"/v1{NORMAL}", headers=CREDENTIALS)
+        response = connection.getresponse()
+        response.read(1000)
+        assert open_files(kinto)
+
+        response.close()
+        connection.close()
+
+        deadline = time.monotonic() + 60
+        while open_files(kinto):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)  # Between two looks; nothing relies on how long it is.
+
+
+@pytest.mark.parametrize("kind", ["waitress", "gunicorn"])
+def test_curl_continues_a_download_that_broke_off(tmp_path: Path, kind: str) -> None:
+    content = BLOCK * 20
+    with server(kind, tmp_path) as kinto:
+        assert send(kinto, "PUT", f"{NORMAL}?filename=a.txt", content, "text/plain")[0] == 201
+        (tmp_path / "copy").write_bytes(content[:7_000_001])
+        command = ["curl", "-sv", "-u", "user:secret", "-C", "-", "-o", "copy"]
+
+        done = subprocess.run(
+            [*command, f"{kinto.url}{NORMAL}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert "206 Partial Content" in done.stderr
+        assert (tmp_path / "copy").read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["waitress", "gunicorn"])
+def test_a_download_of_one_gibibyte_leaves_the_servers_memory_where_it_was(
+    tmp_path: Path, kind: str
+) -> None:
+    with server(kind, tmp_path) as kinto:
+        chunks, sha256 = big_file(4 * SIZE)
+        path, length = f"{NORMAL}?filename=a.txt", {"Content-Length": str(4 * SIZE)}
+        status, answer = send(kinto, "PUT", path, chunks, "text/plain", **length)
+        assert (status, answer["hash"]) == (201, sha256)
+        peak = Peak(kinto)
+
+        assert download(kinto, NORMAL) == (4 * SIZE, sha256)
+
+        assert peak.growth() < MAY_GROW

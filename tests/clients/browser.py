@@ -1,0 +1,121 @@
+"""Headless Chromium before a real Kinto: pages of the same origin, and what they report."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import kinto
+import waitress.server
+
+from tests import parts
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--no-first-run",
+    "--mute-audio",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+]
+WITHIN = 120
+"""Seconds that a page may take to report."""
+
+
+class Site:
+    """Kinto and some pages under one origin, served by waitress in this process.
+
+    :ivar pages: path and (media type, content).
+    :ivar seen: requests to Kinto: method, path, Range and status.
+    """
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        settings = {
+            **parts.SETTINGS,
+            **parts.MEMORY,
+            "kinto.includes": "kinto_attachment kinto.plugins.default_bucket",
+            "kinto.attachment.base_path": str(folder / "files"),
+            "kinto.attachment.extensions": "any",
+            **more,
+        }
+        del settings["kinto.http_scheme"], settings["kinto.http_host"]
+        self._app = kinto.main({}, **settings)
+        self.pages: dict[str, tuple[str, bytes]] = {}
+        self.seen: list[tuple[str, str, str, str]] = []
+        self._reports: dict[str, Any] = {}
+        self._reported = threading.Condition()
+        self.server = waitress.server.create_server(self, host="127.0.0.1", port=0, threads=8)
+        self.origin = f"http://127.0.0.1:{self.server.effective_port}"
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        path = environ["PATH_INFO"]
+        if path.startswith("/report/"):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            with self._reported:
+                self._reports[path.removeprefix("/report/")] = json.loads(body or b"null")
+                self._reported.notify_all()
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+        if path in self.pages:
+            kind, content = self.pages[path]
+            length = str(len(content))
+            start_response("200 OK", [("Content-Type", kind), ("Content-Length", length)])
+            return [content]
+
+        def started(status: str, headers: Any, *how: Any) -> Any:
+            asked = environ.get("HTTP_RANGE", "")
+            self.seen.append((environ["REQUEST_METHOD"], path, asked, status))
+            return start_response(status, headers, *how)
+
+        return self._app(environ, started)
+
+    @property
+    def reports(self) -> dict[str, Any]:
+        return dict(self._reports)
+
+    def wait_for(self, name: str) -> Any:
+        """What a page has posted to ``/report/<name>``."""
+        with self._reported:
+            arrived = self._reported.wait_for(lambda: name in self._reports, WITHIN)
+            assert arrived, f"no report {name}; there are {self._reports} after {self.seen}"
+            return self._reports[name]
+
+
+@contextlib.contextmanager
+def running(folder: Path, **more: str) -> Iterator[Site]:
+    site = Site(folder, **more)
+    thread = threading.Thread(target=site.server.run)
+    thread.start()
+    try:
+        yield site
+    finally:
+        # waitress has no call to stop it from another thread: its sockets are closed.
+        site.server.trigger.pull_trigger(site.server.close)
+        site.server.task_dispatcher.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def chromium(url: str, folder: Path) -> Iterator[None]:
+    """A browser that shows a page until the block ends."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert program, "Chromium is not installed: what a browser does can't be tried"
+    environment = {**os.environ, "HOME": str(folder)}
+    command = [program, *FLAGS, f"--user-data-dir={folder / 'profile'}"]
+    command += ["--remote-debugging-port=0", url]  # Without it, headless ends after the load.
+    with (folder / "chromium.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
