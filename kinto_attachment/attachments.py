@@ -173,14 +173,17 @@ def name_and_type(
     filename = keys.client_filename(part.filename)
     sent = (part.mimetype or "").split(";")[0].strip().lower()
     said = sent if _is_media_type(sent) and sent != GENERIC else None
-    seen = sniffing.media_type(head) if head else None
     if not filename:
-        filename = target.record_id + (mimetypes.guess_extension(said or seen or "") or "")
+        kind = said or sniffing.media_type(head or b"") or ""
+        filename = target.record_id + (mimetypes.guess_extension(kind) or "")
     end = keys.extension(filename)
     guess = mimetypes.guess_type(f"x{end}")[0]
-    words = (said, guess) if head is None else (guess if guess != GENERIC else None, seen, said)
-    found = next(filter(None, words), GENERIC)
-    return filename, policy.mimetypes.get(end) or found
+    if head is None:
+        found = said or guess
+    else:
+        by_name = guess if guess != GENERIC else None
+        found = by_name or sniffing.media_type(head) or said
+    return filename, policy.mimetypes.get(end) or found or GENERIC
 
 
 def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:

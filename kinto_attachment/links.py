@@ -117,8 +117,13 @@ class Links:
         return self._pages("*")
 
     def add(self, link: Link) -> None:
-        """Write one link. Raises Kinto's UnicityError where it exists."""
-        self._storage.create(resource_name=RESOURCE, parent_id=link.parent, obj=link.row())
+        """Write one link. Kinto's ``update`` also creates, and does not look before."""
+        self._storage.update(
+            resource_name=RESOURCE,
+            parent_id=link.parent,
+            object_id=link.file_id,
+            obj=link.row(),
+        )
 
     def remove(self, link: Link) -> bool:
         """Remove one link; False where somebody else was quicker.

@@ -41,7 +41,9 @@ def dressed(mimetype: str, head: bytes) -> str | None:
     harmless = kind in ("image", "audio", "video", "font") or mimetype == "application/pdf"
     if not harmless or mimetype.endswith("xml"):  # An SVG picture is XML.
         return None
-    if head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower().startswith(_SCRIPTS):
+    text = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if text[:5].lower().startswith(_SCRIPTS):
         return "a script"
-    found = media_type(head)
+    # The library takes milliseconds, and all markup begins with this.
+    found = media_type(head) if text.startswith(b"<") else None
     return found if found in _RUNS else None

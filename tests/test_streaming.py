@@ -8,11 +8,13 @@ import json
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import parts
+from tests.faults.harness import Database
 from tests.processes import Kinto
 from tests.streaming import (
     BLOCK,
@@ -183,3 +185,35 @@ def test_a_download_of_one_gibibyte_leaves_the_servers_memory_where_it_was(
         assert download(kinto, NORMAL) == (4 * SIZE, sha256)
 
         assert peak.growth() < MAY_GROW
+
+
+def test_a_slow_upload_holds_no_connection_to_the_database(
+    tmp_path: Path, postgresql: str, make_server: Callable[..., parts.Server]
+) -> None:
+    """gunicorn passes the body on as it comes: the server waits for it in the middle."""
+    database = Database(postgresql)
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state LIKE 'idle in transaction%'"
+    )
+    content, seen = bytes(800_000), []  # gunicorn gives 256 KiB at once, or waits for them.
+    deadline = time.monotonic() + 60
+
+    def slowly() -> Iterator[bytes]:
+        yield content[:500_000]
+        while time.monotonic() < deadline and not list(
+            (tmp_path / "files" / ".unfinished").glob("*")
+        ):
+            time.sleep(0.01)  # Until the file has been begun, and the permission is checked.
+        seen.append(database.execute(query)[0][0])
+        yield content[500_000:]
+
+    backend = parts.postgresql_settings(postgresql)
+    make_server(backend)  # It makes the tables.
+    with server("gunicorn", tmp_path, backend) as kinto:
+        path, length = f"{NORMAL}?filename=a.txt", {"Content-Length": str(len(content))}
+        assert send(kinto, "PUT", path, slowly(), "text/plain", **length)[0] == 201
+        assert send(kinto, "DELETE", "/buckets/big", b"", "text/plain")[0] == 200
+    database.close()
+
+    assert seen == [0]

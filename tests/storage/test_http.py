@@ -25,7 +25,7 @@ def remote(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture
 def s3_behind_gate(bucket: str, gated: tuple[str, Gate], gate: Gate) -> dict[str, Any]:
-    more = {"aws.num_retries": "0", "aws.timeout": "5"}
+    more = {"aws.num_retries": "0", "aws.timeout": "5", "download": "proxy"}
     return storage_parts.s3_settings(gated[0], bucket, **more)
 
 
