@@ -30,8 +30,11 @@ def peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 def media_type(head: bytes) -> str | None:
     """The type that the bytes show; None where they may be anything, or are plain text."""
-    found = extract_mime(head.removeprefix(_BYTE_ORDER_MARK)).decode("ascii")
-    return None if not head or found in _SAYS_NOTHING else found
+    seen = head.removeprefix(_BYTE_ORDER_MARK)
+    if not seen.strip():
+        return None  # Nothing but white space makes the library raise IndexError.
+    found = extract_mime(seen).decode("ascii")
+    return None if found in _SAYS_NOTHING else found
 
 
 def dressed(mimetype: str, head: bytes) -> str | None:
