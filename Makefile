@@ -45,11 +45,11 @@ format: $(VENV)/.tests ## put the code into the project's style
 soak: $(VENV)/.tests ## break record, link and file at random for long; prints its seed
 	@$(VENV)/bin/python -m tests.faults.campaign $(ARGS)
 
-bench: $(VENV)/.tests ## measure the figures that the README gives
-	@$(VENV)/bin/python -m benchmarks $(ARGS)
+bench: $(VENV)/.tests $(VENV)-published/.done ## measure the figures that the README gives
+	@BENCH_PUBLISHED=$(VENV)-published $(VENV)/bin/python -m benchmarks $(ARGS)
 
-bench-quick: $(VENV)/.tests ## measure them on small files, to see that the measuring works
-	@$(VENV)/bin/python -m benchmarks --quick $(ARGS)
+bench-quick: $(VENV)/.tests $(VENV)-published/.done ## measure them on small files, to see that the measuring works
+	@BENCH_PUBLISHED=$(VENV)-published $(VENV)/bin/python -m benchmarks --quick $(ARGS)
 
 dist: $(VENV)/.dist ## build the source archive and the wheel
 	@rm -rf build dist
@@ -57,7 +57,7 @@ dist: $(VENV)/.dist ## build the source archive and the wheel
 	@$(VENV)/bin/twine check --strict dist/*
 
 clean: ## remove what these targets made, except the data of `serve`
-	@rm -rf $(VENV) .tox build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(VENV)-published .tox build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv puts there: an interrupted creation is done again.
@@ -73,6 +73,13 @@ $(VENV)/.serve: setup.py | $(VENV)/bin/pip
 $(VENV)/.tests: setup.py | $(VENV)/bin/pip
 	@$(PIP_INSTALL) --editable '.[tests]'
 	@touch $@ $(VENV)/.serve
+
+# The published plugin, to compare with, is kept apart.
+$(VENV)-published/.done: | $(VENV)/bin/pip
+	@$(PYTHON) -m venv $(VENV)-published
+	@$(VENV)-published/bin/python -m pip install -qq --disable-pip-version-check \
+		kinto-attachment==8.0.0 'kinto[postgresql]' waitress gunicorn
+	@touch $@
 
 $(VENV)/.dist: | $(VENV)/bin/pip
 	@$(PIP_INSTALL) build twine

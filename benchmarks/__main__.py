@@ -1,0 +1,45 @@
+"""``make bench``: run the measures, print the table."""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import downloads, slow, small, stored, uploads
+from benchmarks.table import Row, markdown, rst
+
+MEASURES = {
+    "uploads": uploads.measure,
+    "hostile": uploads.hostile,
+    "downloads": downloads.measure,
+    "small": small.small,
+    "statements": small.statements,
+    "conflicts": small.conflicts,
+    "flat": stored.flat,
+    "bulk": stored.bulk,
+    "gc": stored.collector,
+    "slow": slow.slow,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small files, few rounds")
+    parser.add_argument("only", nargs="*", help=f"some of: {', '.join(MEASURES)}")
+    parser.add_argument("--rst", action="store_true", help="print the table as README has it")
+    arguments = parser.parse_args()
+    unknown = set(arguments.only) - set(MEASURES)
+    if unknown:
+        parser.error(f"there is no measure {', '.join(unknown)}: take {', '.join(MEASURES)}")
+    rows: list[Row] = []
+    for name in arguments.only or MEASURES:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            rows += MEASURES[name](Path(folder) / name, arguments.quick)
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(rst(rows) if arguments.rst else markdown(rows))
+
+
+if __name__ == "__main__":
+    main()

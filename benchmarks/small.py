@@ -1,0 +1,140 @@
+"""Small uploads beside Kinto's own requests: processor time, SQL statements, conflicts."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import servers
+from benchmarks.database import Database, database
+from benchmarks.servers import PUBLISHED, Measured
+from benchmarks.table import Row
+from benchmarks.user import COLLECTION, User
+
+TWICE = "Kinto's own check runs before the body is read, and again when it writes the record"
+"""Why small uploads fall short: what the promise to refuse before the body costs."""
+
+
+def small(folder: Path, quick: bool) -> list[Row]:
+    """20 KiB uploads against plain PUTs of a record."""
+    rows = []
+    rounds, turns = (20, 2) if quick else (150, 5)
+    with database(folder / "pg") as postgresql:
+        backends = {
+            "PostgreSQL": (postgresql.settings, 1.5),
+            "memory": (servers.MEMORY, 2.0),
+        }
+        for backend, (settings, most) in backends.items():
+            found = []
+            for name, programs in (("published", PUBLISHED), ("ours", servers.OURS)):
+                where = folder / f"{name}-{backend}"
+                with servers.kinto(where, "waitress", programs, settings) as server:
+                    found.append(_small_ratio(User(server), server, rounds, turns, name))
+            rows.append(
+                Row(
+                    f"20 KiB upload, {backend}: server CPU, plain PUT = 1",
+                    f"{found[0]:.2f}",
+                    f"{found[1]:.2f}",
+                    f"at most {most}",
+                    found[1] <= most,
+                    "" if found[1] <= most else TWICE,
+                )
+            )
+    return rows
+
+
+def _small_ratio(user: User, server: Measured, rounds: int, turns: int, name: str) -> float:
+    user.make()
+    ratios = []
+    for turn in range(turns + 1):
+        plain = cpu_of(server, user.put, rounds, f"{name}-plain-{turn}")
+        upload = cpu_of(
+            server, lambda record: user.upload(record, 201), rounds, f"{name}-file-{turn}"
+        )
+        ratios.append(upload / plain)
+    return median(ratios[1:])  # The first turn warms up.
+
+
+def cpu_of(server: Measured, act: Callable[[str], Any], rounds: int, name: str) -> float:
+    before = server.cpu()
+    for number in range(rounds):
+        act(f"{COLLECTION}/records/{name}-{number}")
+    return (server.cpu() - before) / rounds
+
+
+def statements(folder: Path, quick: bool) -> list[Row]:
+    """SQL statements of single requests, as PostgreSQL writes them down."""
+    del quick
+    counted = {}
+    with database(folder / "pg", logging=True) as postgresql:
+        for name, programs in (("published", PUBLISHED), ("ours", servers.OURS)):
+            backend = postgresql.settings
+            with servers.kinto(folder / name, "waitress", programs, backend) as server:
+                counted[name] = _count(postgresql, User(server), name)
+    wanted = {
+        "new upload": (3, f"{TWICE}; +2 for the link"),
+        "replacement": (4, f"{TWICE}; +4 for both links and who else holds the file"),
+        "DELETE of a record": (1, "the link is removed, then who else holds the file is read"),
+    }
+    return [
+        Row(
+            f"SQL statements of a {what}, beyond those of the plain record",
+            f"{counted['published'][number]:+}",
+            f"{counted['ours'][number]:+}",
+            f"at most +{most}",
+            counted["ours"][number] <= most,
+            "" if counted["ours"][number] <= most else why,
+        )
+        for number, (what, (most, why)) in enumerate(wanted.items())
+    ]
+
+
+def _count(postgresql: Database, user: User, name: str) -> list[int]:
+    user.make()
+    record, plain = (f"{COLLECTION}/records/{name}-{kind}" for kind in ("file", "plain"))
+    calls = postgresql.statements
+    for warm in (plain, record):
+        user.upload(warm, 201)
+        user("DELETE", warm, 200)
+    create = calls(lambda: user.put(plain))
+    new = calls(lambda: user.upload(record, 201))
+    update = calls(lambda: user("PATCH", plain, 200, json={"data": {"x": 1}}))
+    replaced = calls(lambda: user.upload(record, 200))
+    without = calls(lambda: user("DELETE", plain, 200))
+    deleted = calls(lambda: user("DELETE", record, 200))
+    return [new - create, replaced - update, deleted - without]
+
+
+def conflicts(folder: Path, quick: bool) -> list[Row]:
+    """Eight clients that upload to eight collections."""
+    rounds = 10 if quick else 40
+    with database(folder / "pg") as postgresql:
+        shares = []
+        for name, programs in (("published", PUBLISHED), ("ours", servers.OURS)):
+            where = folder / name
+            with servers.kinto(
+                where, "gunicorn", programs, postgresql.settings, threads=8
+            ) as server:
+
+                def client(number: int, server: Measured = server, name: str = name) -> int:
+                    user = User(server)
+                    collection = f"/v1/buckets/bench/collections/{name}-{number}"
+                    user.make(collection)
+                    refused = 0
+                    for index in range(rounds):
+                        status = user.upload(f"{collection}/records/r{index}")
+                        refused += status not in (200, 201)
+                    return refused
+
+                with ThreadPoolExecutor(8) as pool:
+                    shares.append(sum(pool.map(client, range(8))) / (8 * rounds) * 100)
+    return [
+        Row(
+            "8 clients on 8 collections: uploads refused",
+            f"{shares[0]:.1f} %",
+            f"{shares[1]:.1f} %",
+            "none",
+            shares[1] == 0,
+        )
+    ]

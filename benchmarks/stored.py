@@ -1,0 +1,199 @@
+"""The same requests with ever more stored attachments; gc; the deletion of many."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import servers
+from benchmarks.database import Database, database
+from benchmarks.table import Row
+from benchmarks.user import COLLECTION, User
+from kinto_attachment import keys
+from tests import processes
+
+FIELDS = (
+    "jsonb_build_object('attachment', jsonb_build_object('filename', 'a.jpg', 'mimetype',"
+    " 'image/jpeg', 'size', 1, 'hash', repeat('0', 64), 'location',"
+    " 'https://files.example.org/' || lpad(n::text, 12, '0')))"
+)
+SEED_RECORDS = f"""
+INSERT INTO objects (id, parent_id, resource_name, last_modified, data, deleted)
+SELECT 'r' || n, '/buckets/seed/collections/c' || n % 1000, 'record',
+       TIMESTAMP '2020-01-01' + n * INTERVAL '1 second', {FIELDS}, FALSE
+FROM generate_series(:first, :last) AS n
+"""
+SEED_LINKS = """
+INSERT INTO objects (id, parent_id, resource_name, last_modified, data, deleted)
+SELECT gen_random_uuid()::text,
+       '/buckets/seed/collections/c' || n % 1000 || '/records/r' || n, 'attachments',
+       TIMESTAMP '2020-01-01' + n * INTERVAL '1 second',
+       jsonb_build_object('key', n::text || '.jpg', 'size', 1, 'kept', FALSE, 'hash',
+         repeat('0', 64), 'filename', 'a.jpg', 'mimetype', 'image/jpeg', 'record_uri',
+         '/buckets/seed/collections/c' || n % 1000 || '/records/r' || n, 'value', '{}'::jsonb),
+       FALSE
+FROM generate_series(:first, :last) AS n
+"""
+
+
+def flat(folder: Path, quick: bool) -> list[Row]:
+    """The same requests with ever more stored attachments."""
+    sizes = [0, 1_000] if quick else [0, 1_000, 10_000, 100_000, 1_000_000]
+    rounds = 20 if quick else 100
+    found: list[dict[str, float]] = []
+    with (
+        database(folder / "pg") as postgresql,
+        servers.kinto(folder / "ours", "waitress", backend=postgresql.settings) as server,
+    ):
+        user = User(server)
+        user.make()
+        _requests(user, rounds, "warm")
+        stored = 0
+        for size in sizes:
+            if size > stored:
+                for seed in (SEED_RECORDS, SEED_LINKS):
+                    postgresql.run(seed, first=stored + 1, last=size)
+                postgresql.run("VACUUM ANALYZE objects")
+                stored = size
+            found.append(_requests(user, rounds, str(size)))
+    rows = []
+    for name, first in found[0].items():
+        shown = ", ".join(f"{1000 * times[name]:.1f}" for times in found)
+        ratio = found[-1][name] / first
+        rows.append(
+            Row(
+                f"{name} at {', '.join(_short(n) for n in sizes)} attachments: ms; last by first",
+                "6 at 100k",
+                f"{shown}; {ratio:.2f}",
+                "at most 1.2",
+                ratio <= 1.2,
+            )
+        )
+    return rows
+
+
+def _short(number: int) -> str:
+    return f"{number // 10**6}M" if number >= 10**6 else f"{number // 1000}k" if number else "0"
+
+
+def _requests(user: User, rounds: int, name: str) -> dict[str, float]:
+    times: dict[str, list[float]] = {}
+
+    def timed(what: str, act: Callable[..., Any], *arguments: Any) -> None:
+        began = time.perf_counter()
+        act(*arguments)
+        times.setdefault(what, []).append(time.perf_counter() - began)
+
+    for number in range(rounds):
+        record = f"{COLLECTION}/records/{name}-{number}"
+        timed("upload", user.upload, record, 201)
+        timed("replacement", user.upload, record, 200)
+        timed("DELETE of the attachment", user, "DELETE", f"{record}/attachment", 204)
+        timed("DELETE of a record without", user, "DELETE", record, 200)
+        user.upload(record, 201)
+        timed("DELETE of a record with", user, "DELETE", record, 200)
+    return {what: median(found) for what, found in times.items()}
+
+
+def collector(folder: Path, quick: bool) -> list[Row]:
+    """``gc`` over a directory of files that all have a link."""
+    count = 5_000 if quick else 100_000
+    files = folder / "files"
+    files.mkdir(parents=True)
+    ids = [keys.new_id() for _ in range(count)]
+    for file_id in ids:
+        (files / f"{file_id}.txt").touch()
+    with database(folder / "pg") as postgresql:
+        _link(postgresql, ids)
+        own = {**processes.basic_settings(folder, postgresql.settings)}
+        own["kinto.attachment.base_path"] = str(files)
+        ini = processes.write_ini(folder / "kinto.ini", own)
+        command = [str(processes.BIN / "kinto-attachment"), "gc", "--grace", "-60", "--ini"]
+        (folder / "empty").mkdir()
+        idle = _seconds([*command, str(_elsewhere(folder, own))], folder)
+        seconds = _seconds([*command, str(ini)], folder) - idle
+    speed = count / seconds
+    return [
+        Row(
+            f"gc, {count} files with links: files a second",
+            "-",
+            f"{speed:.0f}",
+            "at least 20,000",
+            speed >= 20_000,
+        )
+    ]
+
+
+def bulk(folder: Path, quick: bool) -> list[Row]:
+    """The deletion of a collection with many attachments."""
+    count = 1_000 if quick else 10_000
+    ids = [keys.new_id() for _ in range(count)]
+    with (
+        database(folder / "pg") as postgresql,
+        servers.kinto(folder / "ours", "waitress", backend=postgresql.settings) as server,
+    ):
+        user = User(server)
+        user.make()
+        user.upload(f"{COLLECTION}/records/warm", 201)
+        for file_id in ids:
+            (folder / "ours" / "files" / f"{file_id}.txt").touch()
+        _link(postgresql, ids)
+        server.forget_peak()
+        idle, began = server.peak(), time.perf_counter()
+        user("DELETE", COLLECTION, 200)
+        seconds, grown = time.perf_counter() - began, server.peak() - idle
+        left = len(list((folder / "ours" / "files").glob("*.txt")))
+        query = "SELECT count(*) FROM objects WHERE resource_name = 'attachments'"
+        rows = postgresql.run(query)[0][0]
+    return [
+        Row(
+            f"DELETE of a collection with {count} attachments: seconds; memory; files and links"
+            " left",
+            "0.56 s, by the issue",
+            f"{seconds:.2f} s; {grown / 2**20:.0f} MiB; {left} and {rows}",
+            "no slower; flat; none",
+            left == rows == 0 and seconds <= 0.56 * count / 10_000,
+        )
+    ]
+
+
+def _elsewhere(folder: Path, own: dict[str, str]) -> Path:
+    """An ini for an empty directory and no rows: what starting alone takes."""
+    given = {**own, "kinto.attachment.base_path": str(folder / "empty")}
+    return processes.write_ini(folder / "empty.ini", given)
+
+
+def _seconds(command: list[str], folder: Path) -> float:
+    began = time.perf_counter()
+    done = processes.run(command, folder)
+    assert done.returncode in (0, 1), done.stderr
+    return time.perf_counter() - began
+
+
+def _link(postgresql: Database, ids: list[str]) -> None:
+    """A record and a link for each file, as uploads would have left them."""
+    for start in range(0, len(ids), 10_000):
+        page = ids[start : start + 10_000]
+        rows = json.dumps([{"n": start + n, "id": file_id} for n, file_id in enumerate(page)])
+        value = (
+            "jsonb_build_object('filename', 'a.txt', 'mimetype', 'text/plain', 'size', 0, 'hash',"
+            " repeat('0', 64), 'location', 'https://files.example.org/' || id || '.txt')"
+        )
+        uri = "'/buckets/bench/collections/album/records/r' || n"
+        source = "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS seed(n int, id text)"
+        head = "INSERT INTO objects (id, parent_id, resource_name, last_modified, data, deleted) "
+        when = "TIMESTAMP '2020-01-01' + n * INTERVAL '1 second'"
+        postgresql.run(
+            f"{head} SELECT 'r' || n, '/buckets/bench/collections/album', 'record', {when},"
+            f" jsonb_build_object('attachment', {value}), FALSE {source}",
+            rows=rows,
+        )
+        postgresql.run(
+            f"{head} SELECT id, {uri}, 'attachments', {when}, jsonb_build_object('key',"
+            f" id || '.txt', 'size', 0, 'kept', FALSE, 'hash', repeat('0', 64), 'filename',"
+            f" 'a.txt', 'mimetype', 'text/plain', 'record_uri', {uri}, 'value', {value}), FALSE"
+            f" {source}",
+            rows=rows,
+        )
