@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from benchmarks import downloads, slow, small, stored, uploads
@@ -23,7 +24,7 @@ MEASURES = {
 }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small files, few rounds")
     parser.add_argument("only", nargs="*", help=f"some of: {', '.join(MEASURES)}")
@@ -33,13 +34,20 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no measure {', '.join(unknown)}: take {', '.join(MEASURES)}")
     rows: list[Row] = []
+    failed = False
     for name in arguments.only or MEASURES:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            rows += MEASURES[name](Path(folder) / name, arguments.quick)
+            try:
+                rows += MEASURES[name](Path(folder) / name, arguments.quick)
+            except Exception:  # The other measures are worth a table.
+                traceback.print_exc()
+                rows.append(Row(name, "-", "failed", "-", False))
+                failed = True
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(rst(rows) if arguments.rst else markdown(rows))
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,7 +19,7 @@ TWICE = "Kinto's own check runs before the body is read, and again when it write
 def small(folder: Path, quick: bool) -> list[Row]:
     """20 KiB uploads against plain PUTs of a record."""
     rows = []
-    rounds, turns = (20, 2) if quick else (150, 5)
+    rounds, turns = (20, 2) if quick else (120, 4)
     with database(folder / "pg") as postgresql:
         backends = {
             "PostgreSQL": (postgresql.settings, 1.5),

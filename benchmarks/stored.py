@@ -41,7 +41,7 @@ FROM generate_series(:first, :last) AS n
 def flat(folder: Path, quick: bool) -> list[Row]:
     """The same requests with ever more stored attachments."""
     sizes = [0, 1_000] if quick else [0, 1_000, 10_000, 100_000, 1_000_000]
-    rounds = 20 if quick else 100
+    rounds = 20 if quick else 60
     found: list[dict[str, float]] = []
     with (
         database(folder / "pg") as postgresql,
