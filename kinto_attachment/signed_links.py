@@ -15,7 +15,6 @@ from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
 from kinto_attachment import openapi, records, views
-from kinto_attachment.attachments import Target
 from kinto_attachment.errors import Refused, refuse_in_batch
 from kinto_attachment.server import Server, own_base_url
 from kinto_attachment.signatures import Token
@@ -75,9 +74,8 @@ def create(request: Request) -> Any:
 def follow(request: Request) -> Response:
     """Serve the file that a signed link is for."""
     refuse_in_batch(request)
-    server, ids = Server.of(request), request.matchdict
-    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
-    token = Token.read(ids["token"])
+    server, target = Server.of(request), views.target_of(request)
+    token = Token.read(request.matchdict["token"])
     if token is None:
         raise Refused("link_invalid")
     if token.expires < time.time():

@@ -74,8 +74,7 @@ def _views() -> list[tuple[str, Callable[[Request], Any], str, dict[str, Any]]]:
 
 def permission_context(request: Request) -> Any:
     """Route factory: whatever Kinto requires for the same on the record, before the body."""
-    ids = request.matchdict
-    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
+    target = target_of(request)
     method = KINTO_METHOD.get(request.method, "GET")
     wrote_parents = method == "PUT" and ensure_parents(request, target)
     if method == "GET" and "file" in request.GET:
@@ -87,9 +86,13 @@ def permission_context(request: Request) -> Any:
 
 def reading_context(request: Request) -> Any:
     """Route factory: whatever Kinto requires to read the record."""
+    return records.context(request, target_of(request), "GET")
+
+
+def target_of(request: Request) -> Target:
+    """The record in the request's URL."""
     ids = request.matchdict
-    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
-    return records.context(request, target, "GET")
+    return Target(ids["bucket_id"], ids["collection_id"], ids["id"])
 
 
 def get(request: Request) -> Response:
