@@ -1,11 +1,8 @@
 """Keeps record, link and file in agreement: what the listeners do for one request."""
 
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
-from kinto.core.storage import Filter
-from kinto.core.utils import COMPARISON
 from pyramid.request import Request
 
 from kinto_attachment import keys
@@ -30,8 +27,16 @@ class Bookkeeping:
         self._rolls_back = server.rolls_back
         self._files = Files.current(server.storage, server.rolls_back)
 
-    def record_written(self, target: Target, old: Any, new: Any, payload: Any) -> None:
-        """A record was created or updated: judge its new value, then settle its links.
+    def record_created(self, target: Target, new: Any, payload: Any) -> None:
+        """A record was created with an attachment: as :meth:`record_updated`, but it can hold
+        nothing yet. What a fault has left under its URI is gc's.
+
+        :raises Refused: for a value that is not one of ours; no link was touched then.
+        """
+        self._admit(target, None, new, payload)
+
+    def record_updated(self, target: Target, old: Any, new: Any, payload: Any) -> None:
+        """A record was updated: judge its new value, then settle its links.
 
         Judged by value and by nothing else: unchanged, stored by this very request, equal to a
         file that this server stored and that the caller may read, or removed.
@@ -67,19 +72,18 @@ class Bookkeeping:
         """A bucket or a collection was deleted, and all its records with it.
 
         Kinto deletes at most ``storage_max_fetch_size`` rows, and leaves the rest behind to
-        come back when the collection is made anew. So the records whose files go are deleted
-        here, whatever their number.
+        come back when the collection is made anew. So where files go, all records go here,
+        whatever their number.
         """
+        collections: set[str] = set()
         for page in self._links.below(uri):
             self._release(page, below=uri)
-            page.sort(key=lambda link: link.record_uri)
-            for collection_uri, links in groupby(page, key=lambda k: k.target.collection_uri):
-                self._request.registry.storage.delete_all(
-                    resource_name="record",
-                    parent_id=collection_uri,
-                    filters=[Filter("id", [k.target.record_id for k in links], COMPARISON.IN)],
-                    with_deleted=False,
-                )
+            collections |= {link.target.collection_uri for link in page}
+        storage = self._request.registry.storage
+        for collection_uri in collections:
+            where = {"resource_name": "record", "parent_id": collection_uri}
+            while storage.delete_all(with_deleted=False, **where):
+                pass  # A page of as many as Kinto deletes at once.
 
     def put_back(self, target: Target, old: dict[str, Any] | None) -> None:
         """Undo a refused change where the storage can't roll back."""

@@ -72,13 +72,21 @@ class Collector:
     def look(self) -> Report:
         """Count, and change nothing."""
         report = Report()
+        self.look_at_links(report)
+        self.look_at_files(report)
+        return report
+
+    def look_at_links(self, report: Report) -> None:
+        """Count links, and those that no record backs."""
         for page, dead in self._dead_links():
             report.links += len(page)
             report.dead_links += len(dead)
+
+    def look_at_files(self, report: Report) -> None:
+        """Count files, and those that no link names."""
         for files, orphans in self._orphans():
             report.files += files
             report.orphans += len(orphans)
-        return report
 
     def act(self, report: Report) -> None:
         """Remove: dead links first, since their files are orphans from then on."""
@@ -95,7 +103,7 @@ class Collector:
         while page := [file for _, file in zip(range(PAGE), ours, strict=False)]:
             old = {self._id(file): file.key for file in page if file.modified < self._before}
             with transaction.manager:
-                linked = {link.file_id for link in self._links.of_files(old)}
+                linked = self._links.held(old)
             self._tick(len(page))
             yield len(page), [key for file_id, key in old.items() if file_id not in linked]
 

@@ -98,10 +98,11 @@ class Links:
 
     def of_files(self, file_ids: Iterable[str]) -> list[Link]:
         """Everything that holds any of these files, by primary key."""
-        wanted = list(file_ids)
-        if not wanted:
-            return []
-        return self._list("*", filters=[Filter("id", wanted, COMPARISON.IN)])
+        return [Link.from_row(row) for row in self._rows_of(file_ids)]
+
+    def held(self, file_ids: Iterable[str]) -> set[str]:
+        """Those of these files that anything holds, by primary key."""
+        return {row["id"] for row in self._rows_of(file_ids)}
 
     def below(self, uri: str) -> Iterator[list[Link]]:
         """Links of the records below a bucket or a collection, page by page.
@@ -182,9 +183,18 @@ class Links:
                 last = whole[-1].file_id
                 yield whole
 
+    def _rows_of(self, file_ids: Iterable[str]) -> list[dict[str, Any]]:
+        wanted = list(file_ids)
+        return self._rows("*", filters=[Filter("id", wanted, COMPARISON.IN)]) if wanted else []
+
     def _list(self, parent_id: str, **how: Any) -> list[Link]:
-        rows = self._storage.list_all(resource_name=RESOURCE, parent_id=parent_id, **how)
-        return [Link.from_row(row) for row in rows]
+        return [Link.from_row(row) for row in self._rows(parent_id, **how)]
+
+    def _rows(self, parent_id: str, **how: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._storage.list_all(
+            resource_name=RESOURCE, parent_id=parent_id, **how
+        )
+        return rows
 
 
 def _is(file_id: str) -> Filter:

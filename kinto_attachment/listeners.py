@@ -52,7 +52,10 @@ def on_record_changed(event: ResourceChanged) -> None:
         if old is None and _value(new) is None:
             continue  # A new record without a file: nothing can be linked to it.
         try:
-            books.record_written(target, _value(old), _value(new), event.payload)
+            if old is None:
+                books.record_created(target, _value(new), event.payload)
+            else:
+                books.record_updated(target, _value(old), _value(new), event.payload)
         except Refused as error:
             refused = error
             books.put_back(target, old)
