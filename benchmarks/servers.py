@@ -66,15 +66,19 @@ def kinto(
     programs: Path = OURS,
     backend: dict[str, str] | None = None,
     threads: int = 4,
+    plugin: str = "kinto_attachment",
     **more: str,
 ) -> Iterator[Measured]:
-    """Kinto with one of the plugins on waitress or gunicorn; ``more``: attachment settings."""
+    """Kinto with one of the plugins, or with none, on waitress or gunicorn.
+
+    :param more: attachment settings.
+    """
     folder.mkdir(parents=True)
     settings = {
         **(backend or MEMORY),
         "kinto.userid_hmac_secret": "benchmarks",
         "multiauth.policies": "basicauth",
-        "kinto.includes": "kinto.plugins.default_bucket kinto_attachment",
+        "kinto.includes": f"kinto.plugins.default_bucket {plugin}",
         "kinto.attachment.base_path": str(folder / "files"),
         "kinto.attachment.base_url": "https://files.example.org/",
         "kinto.attachment.extensions": "any",

@@ -88,7 +88,7 @@ def floor(folder: Path, size: int) -> float:
 
 def measure(folder: Path, quick: bool) -> list[Row]:
     rows: list[Row] = []
-    rounds = {16: 2} if quick else {64: 3, 512: 2, 2048: 1}
+    rounds = {16: 2} if quick else {64: 5, 512: 3, 2048: 3}
     for server in ("waitress", "gunicorn"):
         with (
             servers.kinto(folder / f"ours-{server}", server) as ours,
@@ -108,15 +108,19 @@ def _compared(
 ) -> list[Row]:
     costs: list[list[Cost]] = [[], [], []]
     floors = []
-    for _ in range(times):
-        for measured, found in zip(running, costs, strict=True):
-            found.append(upload(measured, size))
-            _clear(measured)
+    for number in range(times):
+        # Each goes first in turn: what one has written, the disk works off during the next.
+        order = [(number + place) % 3 for place in range(3)]
+        for which in order:
+            if number and which == 1 and size > 512 * MIB:
+                continue  # The published plugin takes a minute.
+            costs[which].append(upload(running[which], size))
+            _clear(running[which])
         floors.append(floor(folder, size))
 
-    def ratio(which: int, what: str) -> float:
-        pairs = zip(costs[which], costs[2], strict=True)
-        return median(getattr(a, what) / getattr(b, what) for a, b in pairs)
+    def ratio(which: int) -> float:
+        pairs = zip(costs[which], costs[2], strict=False)
+        return median(a.cpu / b.cpu for a, b in pairs)
 
     cpu = [median(c.cpu for c in found) for found in costs]
     wall = [median(c.wall for c in found) for found in costs]
@@ -129,8 +133,8 @@ def _compared(
     return [
         Row(
             f"{name}: server CPU, bare app = 1",
-            f"{ratio(1, 'cpu'):.1f}",
-            f"{ratio(0, 'cpu'):.2f}",
+            f"{ratio(1):.1f}",
+            f"{ratio(0):.2f}",
             "at most 1.2",
             ratio(0, "cpu") <= 1.2,
         ),
