@@ -136,7 +136,7 @@ def _compared(
             f"{ratio(1):.1f}",
             f"{ratio(0):.2f}",
             "at most 1.2",
-            ratio(0, "cpu") <= 1.2,
+            ratio(0) <= 1.2,
         ),
         Row(
             f"{name}: server CPU, hash and write alone = 1",

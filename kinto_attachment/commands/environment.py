@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from kinto_attachment.commands.reporting import ERROR, complain
+
 
 @contextlib.contextmanager
 def kinto(ini: str) -> Iterator[Any]:
@@ -34,7 +36,5 @@ def kinto(ini: str) -> Iterator[Any]:
 
 
 def _stop(sentence: str) -> None:
-    import sys
-
-    print(sentence, file=sys.stderr)
-    raise SystemExit(2)
+    complain(sentence)
+    raise SystemExit(ERROR)

@@ -1,13 +1,11 @@
 """Remove files that no record names. A dry run, unless --delete is given."""
 
 import argparse
-import sys
 from typing import Any
 
-NAME = "gc"
+from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
 
-CLEAN, FINDINGS, ERROR = 0, 1, 2
-"""Exit codes: nothing to do or all done; a dry run found something; it could not be done."""
+NAME = "gc"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto_attachment.garbage import Collector
     from kinto_attachment.storage import StorageError
 
-    with kinto(arguments.ini) as registry, _progress() as tick:
+    with kinto(arguments.ini) as registry, progress(" objects") as tick:
         collector = Collector(registry, arguments.grace, tick)
         try:
             report = collector.look()
@@ -44,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.delete and not refused:
                 collector.act(report)
         except StorageError as error:
-            print(f"The store failed, run it again: {error}", file=sys.stderr)
+            complain(f"The store failed, run it again: {error}")
             return ERROR
     _summary(report)
     if refused:
@@ -62,22 +60,7 @@ def _summary(report: Any) -> None:
 
 
 def _say_refused(report: Any, ceiling: float) -> None:
-    print(
+    complain(
         f"Refused: {report.share():.0f} % of the files would go, more than {ceiling:g} %. See that"
-        " the ini names the right database and store; --ceiling 100 removes them all the same.",
-        file=sys.stderr,
+        " the ini names the right database and store; --ceiling 100 removes them all the same."
     )
-
-
-def _progress() -> Any:
-    """A bar on a terminal, nothing elsewhere. Its context gives the function that moves it."""
-    from contextlib import contextmanager
-
-    from tqdm import tqdm
-
-    @contextmanager
-    def bar() -> Any:
-        with tqdm(unit=" objects", disable=None, leave=False) as shown:
-            yield shown.update
-
-    return bar()
