@@ -5,6 +5,7 @@ step is a page of a listing and a primary-key look-up, so the cost is flat, and 
 be interrupted, repeated, or run twice at once beside a working server.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,13 +13,12 @@ from itertools import groupby
 from typing import Any
 
 import transaction
-from kinto.core.storage import Filter
-from kinto.core.utils import COMPARISON
 
 from kinto_attachment import keys
 from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.server import Server
 from kinto_attachment.storage import StoredFile
+from kinto_attachment.stored_records import values_of
 
 FEW = 100
 """Files that may go whatever their share is, as long as some others are named by a record."""
@@ -26,12 +26,14 @@ FEW = 100
 
 @dataclass
 class Report:
-    """What was found and removed. ``orphans``: files of ours that no link names."""
+    """What was found and removed. ``orphans``: files of ours that no link names; ``expired``:
+    links of old files that were kept for as long as ``keep_old_files`` says."""
 
     files: int = 0
     links: int = 0
     orphans: int = 0
     dead_links: int = 0
+    expired: int = 0
     unfinished: int = 0
     removed_files: int = 0
     removed_links: int = 0
@@ -66,7 +68,9 @@ class Collector:
         self._store = server.storage
         self._storage = registry.storage
         self._links = Links(registry.storage)
-        self._before = time.time() - grace
+        self._settings = server.settings
+        self._now = time.time()
+        self.before = self._now - grace
         self._tick = tick
 
     def look(self) -> Report:
@@ -78,9 +82,11 @@ class Collector:
 
     def look_at_links(self, report: Report) -> None:
         """Count links, and those that no record backs."""
-        for page, dead in self._dead_links():
+        for page, dead in self.dead_links():
             report.links += len(page)
-            report.dead_links += len(dead)
+            expired = sum(link.kept for link in dead)
+            report.expired += expired
+            report.dead_links += len(dead) - expired
 
     def look_at_files(self, report: Report) -> None:
         """Count files, and those that no link names."""
@@ -90,52 +96,72 @@ class Collector:
 
     def act(self, report: Report) -> None:
         """Remove: dead links first, since their files are orphans from then on."""
-        for _, dead in self._dead_links():
-            report.removed_links += sum(self._remove_link(link) for link in dead)
+        for _, dead in self.dead_links():
+            links, files = self.remove(dead)
+            report.removed_links += links
+            report.removed_files += files
         for _, orphans in self._orphans():
             self._store.delete_many(orphans)
             report.removed_files += len(orphans)
-        report.unfinished = self._store.remove_unfinished(self._before)
+        report.unfinished = self._store.remove_unfinished(self.before)
 
     def _orphans(self) -> Iterator[tuple[int, list[str]]]:
         """Pages of the store: how many files of ours, and the keys of those without a link."""
         ours = (file for file in self._store.files() if keys.id_of_key(file.key))
         while page := [file for _, file in zip(range(PAGE), ours, strict=False)]:
-            old = {self._id(file): file.key for file in page if file.modified < self._before}
+            old = {self._id(file): file.key for file in page if file.modified < self.before}
             with transaction.manager:
                 linked = self._links.held(old)
             self._tick(len(page))
             yield len(page), [key for file_id, key in old.items() if file_id not in linked]
 
-    def _dead_links(self) -> Iterator[tuple[list[Link], list[Link]]]:
-        """Pages of links, and those among them that no record backs."""
+    def dead_links(self) -> Iterator[tuple[list[Link], list[Link]]]:
+        """Pages of links, and those among them that no record backs, or were kept too long."""
         pages = self._links.everything()
         while True:
             with transaction.manager:
                 page = next(pages, None)
                 if page is None:
                     return
-                old = [link for link in page if link.modified < self._before * 1000]
+                old = [link for link in page if link.modified < self.before * 1000]
                 dead = self._unbacked([link for link in old if not link.kept])
+                dead += [link for link in old if link.kept and self._has_expired(link)]
             self._tick(len(page))
             yield page, dead
+
+    def remove(self, dead: list[Link]) -> tuple[int, int]:
+        """Remove dead links; how many links and files went at once."""
+        removed = [link for link in dead if self._remove_link(link)]
+        return len(removed), self._remove_adopted(removed)
+
+    def _has_expired(self, link: Link) -> bool:
+        """A kept file's link was written when it was replaced or removed, which is when history
+        has named it last. Switching ``keep_old_files`` off lets nothing expire."""
+        place = link.target
+        policy = self._settings.policy_for(place.bucket_id, place.collection_id)
+        keep = policy.keep_old_files or math.inf
+        return link.modified < (self._now - keep) * 1000
+
+    def _remove_adopted(self, removed: list[Link]) -> int:
+        """Files of other versions have no id in their key, so no listing shows them as ours:
+        they go with the last link that named them."""
+        adopted = {k.file_id: k.key for k in removed if not keys.id_of_key(k.key)}
+        with transaction.manager:
+            held = self._links.held(adopted)
+        doomed = [key for file_id, key in adopted.items() if file_id not in held]
+        self._store.delete_many(doomed)
+        return len(doomed)
 
     def _unbacked(self, links: list[Link]) -> list[Link]:
         dead = []
         ordered = sorted(links, key=lambda link: link.record_uri)
         for collection_uri, some in groupby(ordered, key=lambda link: link.target.collection_uri):
             group = list(some)
-            named = self._values(collection_uri, [link.target.record_id for link in group])
+            named = values_of(
+                self._storage, collection_uri, [link.target.record_id for link in group]
+            )
             dead += [k for k in group if named.get(k.target.record_id) != k.value]
         return dead
-
-    def _values(self, collection_uri: str, record_ids: list[str]) -> dict[str, Any]:
-        records = self._storage.list_all(
-            resource_name="record",
-            parent_id=collection_uri,
-            filters=[Filter("id", sorted(set(record_ids)), COMPARISON.IN)],
-        )
-        return {record["id"]: record.get("attachment") for record in records}
 
     def _remove_link(self, link: Link) -> bool:
         """Remove a dead link; put it back where its record has come to name it meanwhile.
@@ -147,7 +173,7 @@ class Collector:
         if removed:
             with transaction.manager:
                 target = link.target
-                now = self._values(target.collection_uri, [target.record_id])
+                now = values_of(self._storage, target.collection_uri, [target.record_id])
                 if now.get(target.record_id) == link.value:
                     self._links.add(link)
                     removed = False

@@ -58,6 +58,14 @@ def id_of_key(key: str) -> str | None:
     return next((part for part in candidates if is_id(part)), None)
 
 
+def file_id(key: str) -> str:
+    """The id of the file under ``key``, whoever stored it: the one that the key carries, else
+    one that is made from the key, so that it is always the same. The latter is no key's name.
+    """
+    made = hashlib.sha256(b"kinto-attachment " + key.encode("utf-8", "surrogateescape"))
+    return id_of_key(key) or str(uuid.UUID(bytes=made.digest()[:16]))
+
+
 def unsafe_reason(key: str) -> str | None:
     """Why ``key`` may not be used in a store, or None where it may."""
     if not key or key.startswith("/") or key.endswith("/"):

@@ -15,6 +15,7 @@ from kinto_attachment.setting_values import (
     filename_pattern,
     folder,
     mimetypes,
+    retention,
     seconds,
     text,
     whole_number,
@@ -49,7 +50,13 @@ SETTINGS = (
         "Folder in the store; `{bucket_id}` and `{collection_id}` are filled in.",
         True,
     ),
-    Setting("keep_old_files", boolean, False, "Keep replaced and removed files.", True),
+    Setting(
+        "keep_old_files",
+        retention,
+        False,
+        "Keep replaced and removed files: always, or until `gc` finds them older than `90d`.",
+        True,
+    ),
     Setting("randomize", boolean, True, "Name files by a UUID, not by the client's name.", True),
     Setting(
         "filename_pattern",

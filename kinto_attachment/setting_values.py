@@ -1,5 +1,6 @@
 """How the values of settings are read: one function for each type, used by setting_table.py."""
 
+import math
 import re
 import string
 from collections.abc import Mapping
@@ -38,6 +39,18 @@ def whole_number(value: Any) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", str(value).strip()):
         raise Malformed("a whole number, 0 or more, without a unit")
     return int(value)
+
+
+def retention(value: Any) -> float:
+    """Seconds: 0 for ``false``, without end for ``true``, else like ``90d`` or ``12h``."""
+    units = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+    written = re.fullmatch(r"([1-9][0-9]{0,5})\s*([hdw])", str(value).strip().lower())
+    if written:
+        return int(written[1]) * units[written[2]]
+    try:
+        return math.inf if boolean(value) else 0.0
+    except Malformed:
+        raise Malformed("true, false, or for how long: 12h, 90d, 52w") from None
 
 
 def folder(value: Any) -> str:

@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from kinto.core.utils import read_env
 from pyramid.exceptions import ConfigurationError
 
+from kinto_attachment import keys
 from kinto_attachment.setting_table import ALIASES, BY_KEY, SECRETIVE, SETTINGS, Setting
 from kinto_attachment.setting_values import Malformed
 
@@ -24,10 +25,14 @@ RESOURCES = "resources."
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules in force for one collection; ``extensions`` None allows any."""
+    """The rules in force for one collection.
+
+    :param keep_old_files: seconds that replaced and removed files stay: 0, or ``math.inf``.
+    :param extensions: those that are allowed; None allows any.
+    """
 
     folder: str
-    keep_old_files: bool
+    keep_old_files: float
     randomize: bool
     filename_pattern: str
     extensions: frozenset[str] | None
@@ -83,6 +88,30 @@ class Settings:
             own = f"{record_uri.lstrip('/')}/attachment?file={file_id}"
             return own if url is None else server_url + own
         return str(url) + quote(key, safe="/~!$&'()*+,;=:@")
+
+    def key_in(self, location: object) -> str | None:
+        """The key that a ``location`` leads to; None where it leads out of the store, or to
+        the plugin itself (then it carries the file's id)."""
+        if not isinstance(location, str) or keys.id_in_location(location):
+            return None
+        url = str(self.values["base_url"] or "")
+        if url and location.startswith(url):
+            key = unquote(location.removeprefix(url))
+        elif "://" in location or location.startswith("buckets/"):
+            return None
+        else:
+            key = unquote(location)  # Clients put the capability's base_url before it.
+        return None if keys.unsafe_reason(key) else key
+
+    def locations_of(self, key: str) -> set[str]:
+        """How a record may spell the location of this key: 8.x and 9.x did not quote it."""
+        url = str(self.values["base_url"] or "")
+        return {key, url + key, self.location(key, "", "", False, "")} if url else {key}
+
+    def file_id_in(self, location: object) -> str | None:
+        """The id of the file that a ``location`` names, whoever stored it, or None."""
+        key = self.key_in(location)
+        return keys.id_in_location(location) or (keys.file_id(key) if key else None)
 
     def announced_base_url(self) -> str | None:
         """The capability's ``base_url``; None stands for the server's own URL."""

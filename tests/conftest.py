@@ -155,3 +155,17 @@ def other(server: parts.Server) -> parts.Client:
 @pytest.fixture
 def anonymous(server: parts.Server) -> parts.Client:
     return server.as_user(None)
+
+
+@pytest.fixture
+def on_postgresql(
+    make_server: Callable[..., parts.Server], postgresql: str
+) -> Callable[..., parts.Server]:
+    """Make a server on PostgreSQL, with one collection."""
+
+    def make(more: dict[str, Any] | None = None) -> parts.Server:
+        server = make_server({**parts.postgresql_settings(postgresql), **(more or {})})
+        server.as_user().make_collection()
+        return server
+
+    return make

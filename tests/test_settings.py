@@ -1,6 +1,7 @@
 """Settings: what is written in the ini or the environment is what holds, or the start stops."""
 
 import contextlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict
@@ -34,10 +35,13 @@ ROWS: list[tuple[str, str, Any]] = [
     ("folder", "2024", "2024"),
     ("folder", '"2.50"', "2.50"),
     ("folder", "", ""),
-    ("keep_old_files", "true", True),
-    ("keep_old_files", "Yes", True),
-    ("keep_old_files", "on", True),
-    ("keep_old_files", "1", True),
+    ("keep_old_files", "true", math.inf),
+    ("keep_old_files", "Yes", math.inf),
+    ("keep_old_files", "on", math.inf),
+    ("keep_old_files", "1", math.inf),
+    ("keep_old_files", "90d", 90 * 86400),
+    ("keep_old_files", "12h", 12 * 3600),
+    ("keep_old_files", "1 W", 7 * 86400),
     ("keep_old_files", "false", False),
     ("keep_old_files", "No", False),
     ("keep_old_files", "OFF", False),
@@ -123,9 +127,11 @@ WRONG: list[tuple[str, str, str]] = [
     ("filename_pattern", "{filename", "balanced braces"),
     ("filename_pattern", "{filename:{rid}}", "no other name in braces"),
     ("filename_pattern", "1.5", "double quotes"),
-    ("keep_old_files", "maybe", "true or false"),
-    ("keep_old_files", "2", "true or false"),
-    ("keep_old_files", "null", "true or false"),
+    ("keep_old_files", "maybe", "true, false, or for how long: 12h, 90d, 52w"),
+    ("keep_old_files", "0d", "true, false, or for how long: 12h, 90d, 52w"),
+    ("keep_old_files", "90 days", "true, false, or for how long: 12h, 90d, 52w"),
+    ("keep_old_files", "2", "true, false, or for how long: 12h, 90d, 52w"),
+    ("keep_old_files", "null", "true, false, or for how long: 12h, 90d, 52w"),
     ("randomize", "tru", "true or false"),
     ("randomize", "1.0", "true or false"),
     ("legacy_format", "y", "true or false"),

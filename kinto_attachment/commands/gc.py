@@ -48,13 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     if refused:
         _say_refused(report, arguments.ceiling)
         return ERROR
-    return FINDINGS if report.findings and not arguments.delete else CLEAN
+    found = report.findings or report.expired
+    return FINDINGS if found and not arguments.delete else CLEAN
 
 
 def _summary(report: Any) -> None:
     print(f"files: {report.files}, links: {report.links}")
     print(f"files that nothing names: {report.orphans}, removed: {report.removed_files}")
     print(f"links that no record backs: {report.dead_links}, removed: {report.removed_links}")
+    if report.expired:
+        print(f"old files kept for long enough: {report.expired}")
     if report.unfinished:
         print(f"unfinished uploads removed: {report.unfinished}")
 

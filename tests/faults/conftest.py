@@ -20,20 +20,6 @@ def database(postgresql: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def on_postgresql(
-    make_server: Callable[..., parts.Server], postgresql: str
-) -> Callable[..., parts.Server]:
-    """Make a server on PostgreSQL, with one collection."""
-
-    def make(more: dict[str, Any] | None = None) -> parts.Server:
-        server = make_server({**parts.postgresql_settings(postgresql), **(more or {})})
-        server.as_user().make_collection()
-        return server
-
-    return make
-
-
-@pytest.fixture
 def launcher(postgresql: str, local_store: dict[str, str]) -> Iterator[Launcher]:
     """Servers in processes of their own, on the same database and store as make_server's."""
     settings = {

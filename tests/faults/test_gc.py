@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.links import Link
+from kinto_attachment.links import KEPT, Link
 from tests.faults.harness import collect
 from tests.parts import (
     ATTACHMENT,
@@ -145,6 +146,86 @@ def test_kept_old_files_are_kept(on_postgresql: Callable[..., Server]) -> None:
 
     assert report.findings == 0
     assert len(server.stored_keys()) == 2
+
+
+def age_kept_links(server: Server, days: float) -> None:
+    """Make the rows of kept files look as if they had been written that long ago."""
+    storage = server.registry.storage
+    for row in storage.list_all(resource_name="attachments", parent_id=f"{KEPT}*"):
+        row["last_modified"] -= int(days * 86400 * 1000)
+        storage.update(
+            resource_name="attachments",
+            parent_id=KEPT + row["record_uri"],
+            object_id=row["id"],
+            obj=row,
+        )
+    transaction.commit()
+
+
+def test_old_files_go_when_they_were_kept_for_long_enough_and_not_before(
+    on_postgresql: Callable[..., Server],
+) -> None:
+    server = on_postgresql({"kinto.attachment.keep_old_files": "90d"})
+    client = server.as_user()
+    client.upload(content=b"old")
+    client.upload(content=b"new")
+    age_kept_links(server, 89)
+    assert collect(server).expired == 0
+    client.upload(content=b"newer")
+    assert len(server.stored_keys()) == 3
+
+    age_kept_links(server, 2)
+    report = collect(server)
+
+    assert (report.expired, report.removed_links, report.removed_files) == (1, 1, 1)
+    assert report.findings == 0
+    assert len(server.stored_keys()) == 2
+    assert client.get(ATTACHMENT).body == b"newer"
+    server.assert_agreement()
+
+
+def test_old_files_stay_for_good_where_keeping_is_switched_off_again(
+    on_postgresql: Callable[..., Server],
+) -> None:
+    server = on_postgresql({"kinto.attachment.keep_old_files": "90d"})
+    server.as_user().upload(content=b"old")
+    server.as_user().upload(content=b"new")
+    age_kept_links(server, 1000)
+    quiet = {k: replace(v, keep_old_files=0) for k, v in policies(server).items()}
+    attachments = server.registry.attachments
+    settings = replace(attachments.settings, policies=quiet)
+    server.registry.attachments = replace(attachments, settings=settings)
+
+    assert collect(server).expired == 0
+    assert len(server.stored_keys()) == 2
+
+
+def policies(server: Server) -> Any:
+    return server.registry.attachments.settings.policies
+
+
+def test_a_file_that_a_young_history_entry_names_is_still_there(
+    on_postgresql: Callable[..., Server],
+) -> None:
+    server = on_postgresql(
+        {
+            "kinto.includes": "kinto.plugins.history kinto_attachment",
+            "kinto.attachment.keep_old_files": "90d",
+        }
+    )
+    client = server.as_user()
+    client.upload(content=b"in history")
+    client.upload(content=b"new")
+    age_kept_links(server, 89.9)
+
+    collect(server)
+
+    query = f"/buckets/pictures/history?resource_name=record&uri={RECORD}"
+    entries = client.get(query).json["data"]
+    named = {entry["target"]["data"]["attachment"]["location"] for entry in entries}
+    ids = {keys.id_in_location(location) for location in named}
+    assert len(ids) == 2
+    assert ids == {keys.id_of_key(key) for key in server.stored_keys()}
 
 
 def test_more_than_the_ceiling_is_refused_unless_told(

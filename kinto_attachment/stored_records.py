@@ -1,0 +1,80 @@
+"""Records as they are stored, read in bulk by commands: no request, no permissions."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import transaction
+from kinto.core.storage import Filter, Sort
+from kinto.core.utils import COMPARISON
+
+from kinto_attachment.links import PAGE
+
+
+def values_of(storage: Any, collection_uri: str, record_ids: Iterable[str]) -> dict[str, Any]:
+    """The ``attachment`` of each of these records of a collection that exists, by record id."""
+    records = storage.list_all(
+        resource_name="record",
+        parent_id=collection_uri,
+        filters=[Filter("id", sorted(set(record_ids)), COMPARISON.IN)],
+    )
+    return {record["id"]: record.get("attachment") for record in records}
+
+
+def attached(storage: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """URI of the collection and a page of its records, of all that have an ``attachment``.
+
+    A record that changes meanwhile may come twice.
+    """
+    has = [Filter("attachment", True, COMPARISON.HAS)]
+    for buckets in _pages(storage, "bucket", ""):
+        for bucket in buckets:
+            bucket_uri = f"/buckets/{bucket['id']}"
+            for collections in _pages(storage, "collection", bucket_uri):
+                for collection in collections:
+                    uri = f"{bucket_uri}/collections/{collection['id']}"
+                    for records in _pages(storage, "record", uri, has):
+                        found = [r for r in records if isinstance(r.get("attachment"), dict)]
+                        yield uri, found
+
+
+def locations(storage: Any, wanted: Iterable[str]) -> set[str]:
+    """Those of these locations that any record names. It has no index: reads all records."""
+    values = list(wanted)
+    if not values:
+        return set()
+    records = storage.list_all(
+        resource_name="record",
+        parent_id="*",
+        filters=[Filter("attachment.location", values, COMPARISON.IN)],
+    )
+    return {record["attachment"]["location"] for record in records}
+
+
+def in_transactions(pages: Iterator[Any]) -> Iterator[Any]:
+    """Each page, with what is done with it, in a transaction of its own."""
+    while True:
+        with transaction.manager:
+            page = next(pages, None)
+            if page is None:
+                return
+            yield page
+
+
+def _pages(
+    storage: Any, resource_name: str, parent_id: str, filters: list[Filter] | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """In the order of their last change, which has an index and is unique below one parent."""
+    rules = None
+    while True:
+        page = storage.list_all(
+            resource_name=resource_name,
+            parent_id=parent_id,
+            filters=filters,
+            sorting=[Sort("last_modified", 1)],
+            pagination_rules=rules,
+            limit=PAGE,
+        )
+        yield page
+        if len(page) < PAGE:
+            return
+        rules = [[Filter("last_modified", page[-1]["last_modified"], COMPARISON.GT)]]
