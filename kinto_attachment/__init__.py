@@ -24,5 +24,5 @@ def includeme(config: Configurator) -> None:
     config.registry.attachments = server
     config.registry.heartbeats["attachments"] = Heartbeat(storage)
     capability.announce(config, server, __version__)
-    for part in ("openapi", "default_bucket", "views", "signed_links", "listeners"):
+    for part in ("openapi", "default_bucket", "views", "signed_links", "listeners", "migrations"):
         config.include(f"kinto_attachment.{part}")

@@ -6,6 +6,7 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment import keys
+from kinto_attachment.adoption import PublishedLinks
 from kinto_attachment.attachments import Target
 from kinto_attachment.errors import Refused
 from kinto_attachment.files import Files
@@ -61,7 +62,7 @@ class Bookkeeping:
                 self._settle_deleted(target)
             return
         values = [value for _, value in gone if isinstance(value, dict)]
-        found = {keys.id_in_location(value.get("location")) for value in values}
+        found = {self._settings.file_id_in(value.get("location")) for value in values}
         file_ids = [file_id for file_id in found if file_id]
         uris = {target.uri for target, _ in gone}
         for start in range(0, len(file_ids), PAGE):
@@ -99,7 +100,8 @@ class Bookkeeping:
 
     def _admit(self, target: Target, old: Any, new: Any, payload: Any) -> Link | None:
         """Write the link of a value that is new to the record; None where it has no file here."""
-        file_id = keys.id_in_location(new.get("location")) if isinstance(new, dict) else None
+        location = new.get("location") if isinstance(new, dict) else None
+        file_id = self._settings.file_id_in(location)
         stored = self._files.created.get(file_id or "")
         if stored and stored.target == target and stored.value == new:
             link = Link.of(stored)
@@ -110,21 +112,33 @@ class Bookkeeping:
         shared = self._share(target, new, file_id, payload) if file_id else None
         if shared:
             return shared
-        if old == new and file_id:
+        if old == new and keys.id_in_location(location):
             # The file went in another transaction, while this one held the record's old copy.
             raise Refused("replaced_meanwhile", record=target.record_id)
-        if old != new and not self._settings.values["accept_unknown_metadata"]:
-            raise Refused("forged_metadata", record=target.record_id)
-        return None
+        if old == new or self._settings.values["accept_unknown_metadata"]:
+            return None
+        if file_id and self._copies_published(location, new, payload):
+            return None  # The migration finds it, as it finds the other one.
+        raise Refused("forged_metadata", record=target.record_id)
+
+    def _may_copy(self, source: Target, payload: Any) -> bool:
+        by_plugin = str(payload.get("user_id") or "").startswith("plugin:")
+        return by_plugin or may_read(self._request, source)
+
+    def _copies_published(self, location: Any, new: Any, payload: Any) -> bool:
+        """Whether the value is one of a record of 8.x or 9.x that has not been migrated yet."""
+        key = self._settings.key_in(location)
+        published = PublishedLinks(self._request.registry.storage)
+        return any(
+            (find(self._request, link.target) or {}).get("attachment") == new
+            and self._may_copy(link.target, payload)
+            for link in (published.to(key) if key else ())
+        )
 
     def _share(self, target: Target, new: Any, file_id: str, payload: Any) -> Link | None:
         """A copy of a record that names one of our files: one more link to the same file."""
-        by_plugin = str(payload.get("user_id") or "").startswith("plugin:")
         for link in self._links.of_files([file_id]):
-            if link.value != new or link.kept:
-                continue
-            source = link.target
-            if not (by_plugin or may_read(self._request, source)):
+            if link.value != new or link.kept or not self._may_copy(link.target, payload):
                 continue
             if self._links.hold(link):
                 copy = replace(link, record_uri=target.uri)

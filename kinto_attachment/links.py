@@ -98,7 +98,7 @@ class Links:
 
     def of_files(self, file_ids: Iterable[str]) -> list[Link]:
         """Everything that holds any of these files, by primary key."""
-        return [Link.from_row(row) for row in self._rows_of(file_ids)]
+        return _links(self._rows_of(file_ids))
 
     def held(self, file_ids: Iterable[str]) -> set[str]:
         """Those of these files that anything holds, by primary key."""
@@ -113,9 +113,12 @@ class Links:
         for page in self._pages(f"{uri}/*"):
             yield [link for link in page if link.record_uri.startswith(f"{uri}/")]
 
-    def everything(self) -> Iterator[list[Link]]:
-        """All links, the kept ones too, page by page; also safe to remove while iterating."""
-        return self._pages("*")
+    def everything(self, after: str = "") -> Iterator[list[Link]]:
+        """All links, the kept ones too, page by page; also safe to remove while iterating.
+
+        :param after: a file's id; the links to files up to that one are left out.
+        """
+        return self._pages("*", after)
 
     def add(self, link: Link) -> None:
         """Write one link. Kinto's ``update`` also creates, and does not look before."""
@@ -165,30 +168,30 @@ class Links:
         self.add(link)
         return True
 
-    def _pages(self, parent_id: str) -> Iterator[list[Link]]:
+    def _pages(self, parent_id: str, after: str = "") -> Iterator[list[Link]]:
         """Pages in the order of file ids. All links to one file are on one page, since the
         next one starts behind an id."""
-        last, size = "", PAGE
+        last, size = after, PAGE
         while True:
             rules = [[Filter("id", last, COMPARISON.GT)]] if last else None
-            page = self._list(
+            page = self._rows(
                 parent_id, sorting=[Sort("id", 1)], pagination_rules=rules, limit=size
             )
             if len(page) < size:
-                yield page
+                yield _links(page)
                 return
-            whole = [link for link in page if link.file_id != page[-1].file_id]
+            whole = [row for row in page if row["id"] != page[-1]["id"]]
             size = PAGE if whole else 2 * size  # One file with more links than a page.
             if whole:
-                last = whole[-1].file_id
-                yield whole
+                last = whole[-1]["id"]
+                yield _links(whole)
 
     def _rows_of(self, file_ids: Iterable[str]) -> list[dict[str, Any]]:
         wanted = list(file_ids)
         return self._rows("*", filters=[Filter("id", wanted, COMPARISON.IN)]) if wanted else []
 
     def _list(self, parent_id: str, **how: Any) -> list[Link]:
-        return [Link.from_row(row) for row in self._rows(parent_id, **how)]
+        return _links(self._rows(parent_id, **how))
 
     def _rows(self, parent_id: str, **how: Any) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._storage.list_all(
@@ -199,3 +202,8 @@ class Links:
 
 def _is(file_id: str) -> Filter:
     return Filter("id", file_id, COMPARISON.EQ)
+
+
+def _links(rows: list[dict[str, Any]]) -> list[Link]:
+    """Those of 9.x, which have the same resource name and no key, are left out."""
+    return [Link.from_row(row) for row in rows if "key" in row]

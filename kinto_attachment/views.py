@@ -8,7 +8,7 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import downloads, openapi, preconditions, records, uploads
+from kinto_attachment import adoption, downloads, openapi, preconditions, records, uploads
 from kinto_attachment.attachments import Target
 from kinto_attachment.default_bucket import ensure_parents
 from kinto_attachment.errors import Refused, as_http_error, refuse_in_batch
@@ -127,7 +127,12 @@ def held_link(
     """As :func:`current_link`, for a record that was read already; None where it names no file,
     or another one."""
     value = (record or {}).get("attachment")
-    held = Links(request.registry.storage).of_record(target.uri)
+    links = Links(request.registry.storage)
+    held = links.of_record(target.uri)
+    if not held and isinstance(value, dict):
+        server = Server.of(request)
+        found = adoption.links_of(server.settings, server.storage, target, value)
+        held = [k for k in found if not adoption.is_forged(value, links.of_files([k.file_id]))]
     return next((k for k in held if k.value == value and file_id in (None, k.file_id)), None)
 
 

@@ -122,7 +122,7 @@ class Server:
 
     def all_links(self) -> list[Any]:
         rows = self.registry.storage.list_all(resource_name="attachments", parent_id="*")
-        return [row for row in rows if not row["kept"]]
+        return [row for row in rows if "key" in row and not row["kept"]]
 
     def records(self) -> list[dict[str, Any]]:
         """Every record that names a file, with its URI: found through the collections."""

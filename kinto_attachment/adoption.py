@@ -1,0 +1,176 @@
+"""Files that another version stored: the published 8.x and 9.x, or an import.
+
+Their keys carry no id of ours, so the id is made from the key (keys.py). Records of theirs are
+read as they are; ``kinto migrate`` gives them links, and from then on they are like any other.
+"""
+
+import base64
+import binascii
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from kinto.core.storage import Filter, Sort
+from kinto.core.storage.exceptions import ObjectNotFoundError
+from kinto.core.utils import COMPARISON
+
+from kinto_attachment import keys
+from kinto_attachment.attachments import GENERIC, Target
+from kinto_attachment.links import PAGE, Link
+from kinto_attachment.settings import Settings
+from kinto_attachment.storage import Storage, lacks
+
+PARENT = "__attachments__"
+RESOURCES = ("", "attachments")
+"""Resource names of links in 8.x and in 9.x."""
+
+
+def link_of(target: Target, value: dict[str, Any], key: str) -> Link | None:
+    """The link between a record and the file that its ``attachment`` describes; None where it
+    describes none: every field has to be there, in today's format or in that of 2015."""
+    digest, size = value.get("hash"), value.get("size", value.get("filesize"))
+    sha256 = _sha256(digest) if isinstance(digest, str) else None
+    if sha256 is None or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        return None
+    filename, mimetype = value.get("filename"), value.get("mimetype") or GENERIC
+    if not isinstance(filename, str) or not isinstance(mimetype, str):
+        return None
+    file_id = keys.file_id(key)
+    return Link(file_id, target.uri, key, sha256, mimetype, filename, size, value)
+
+
+def links_of(
+    settings: Settings, storage: Storage, target: Target, value: dict[str, Any]
+) -> list[Link]:
+    """What a record without a link would be linked to: one file of the size that it says, or
+    none.
+
+    Only files whose key carries no id of ours: with one, a missing link means that the file
+    was replaced, or never belonged to the record.
+
+    :raises kinto_attachment.storage.StorageError: as the store failed.
+    """
+    key = settings.key_in(value.get("location"))
+    link = link_of(target, value, key) if key else None
+    if link is None:
+        return []
+    if "read" not in lacks(storage):
+        try:
+            there = storage.stat(link.key).size == link.size
+        except FileNotFoundError:
+            there = False
+        return [link] if there else []
+    return [link]
+
+
+def is_forged(value: Any, holders: Iterable[Link]) -> bool:
+    """Whether others hold the file that a value names, and all say something else of it: then
+    it was written by hand, which 8.x and 9.x let pass on new records."""
+    said = [link.value for link in holders if not link.kept]
+    return bool(said) and value not in said
+
+
+def names_key(location: object, key: str) -> bool:
+    """Whether a location ends in this key, whatever URL stands, or stood, before it."""
+    if not isinstance(location, str):
+        return False
+    path = unquote(location)
+    return path == key or path.endswith(f"/{key}")
+
+
+@dataclass(frozen=True)
+class PublishedLink:
+    """A link as 8.x and 9.x wrote it. ``key``: where the file lies in the store."""
+
+    row_id: str
+    resource: str
+    key: str
+    record_uri: str
+
+    @property
+    def target(self) -> Target:
+        """The record that the file was uploaded to."""
+        return Target.of_uri(self.record_uri)
+
+
+class PublishedLinks:
+    """The links of 8.x and 9.x in one Kinto storage, all below one parent."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def to(self, key: str) -> Iterator[PublishedLink]:
+        """Those to one file. They have no index: this reads all of them."""
+        return self._where("location", [key])
+
+    def to_files(self, wanted: Iterable[str]) -> Iterator[PublishedLink]:
+        """Those to any of these keys; reads all of them."""
+        return self._where("location", wanted)
+
+    def of_records(self, record_uris: Iterable[str]) -> Iterator[PublishedLink]:
+        """Those of any of these records; reads all of them."""
+        return self._where("record_uri", record_uris)
+
+    def any(self) -> bool:
+        """Whether there is one."""
+        return any(self._list(resource, limit=1) for resource in RESOURCES)
+
+    def pages(self) -> Iterator[list[PublishedLink]]:
+        """All of them, page by page; safe to remove while iterating."""
+        for resource in RESOURCES:
+            last = ""
+            while True:
+                rules = [[Filter("id", last, COMPARISON.GT)]] if last else None
+                order = [Sort("id", 1)]
+                rows = self._storage.list_all(
+                    resource_name=resource,
+                    parent_id=PARENT,
+                    sorting=order,
+                    pagination_rules=rules,
+                    limit=PAGE,
+                )
+                if not rows:
+                    break
+                last = rows[-1]["id"]
+                yield [link for row in rows if (link := _published(resource, row))]
+
+    def remove(self, link: PublishedLink) -> None:
+        """Remove one; silently where somebody else was quicker."""
+        where = {"resource_name": link.resource, "parent_id": PARENT, "object_id": link.row_id}
+        with contextlib.suppress(ObjectNotFoundError):
+            self._storage.delete(with_deleted=False, **where)
+
+    def _where(self, field: str, values: Iterable[str]) -> Iterator[PublishedLink]:
+        wanted = list(values)
+        if not wanted:
+            return
+        for resource in RESOURCES:
+            yield from self._list(resource, filters=[Filter(field, wanted, COMPARISON.IN)])
+
+    def _list(self, resource: str, **how: Any) -> list[PublishedLink]:
+        rows = self._storage.list_all(resource_name=resource, parent_id=PARENT, **how)
+        return [link for row in rows if (link := _published(resource, row))]
+
+
+def _published(resource: str, row: dict[str, Any]) -> PublishedLink | None:
+    key, uri = row.get("location"), row.get("record_uri")
+    if not (isinstance(key, str) and isinstance(uri, str) and re.fullmatch(_RECORD, uri)):
+        return None
+    return PublishedLink(row["id"], resource, key, uri)
+
+
+_RECORD = r"/buckets/[^/]+/collections/[^/]+/records/[^/]+"
+
+
+def _sha256(digest: str) -> str | None:
+    """A digest in hex, whether it is in hex already or in base64, as in 2015."""
+    if re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+        return digest.lower()
+    try:
+        raw = base64.b64decode(digest, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return raw.hex() if len(raw) == 32 else None

@@ -1,0 +1,160 @@
+"""``kinto migrate``: the files of the published 8.x and 9.x, and of imports, get links of ours.
+
+Row by row through Kinto's storage, in pages that are committed one by one: the process may be
+killed and run again at any moment, beside a working server. What no record names is left as it
+is, for ``kinto-attachment doctor`` to show.
+"""
+
+import logging
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from kinto.core.storage.postgresql import PostgreSQLPluginMigration
+from kinto.core.utils import sqlalchemy
+from pyramid.config import Configurator
+from pyramid.settings import asbool
+
+from kinto_attachment import adoption
+from kinto_attachment.adoption import PublishedLink, PublishedLinks
+from kinto_attachment.attachments import Target
+from kinto_attachment.links import Link, Links
+from kinto_attachment.server import Server
+from kinto_attachment.stored_records import attached, in_transactions, values_of
+
+logger = logging.getLogger(__name__)
+
+VERSION = 3
+"""1 and 2 are the links of 8.x and 9.x."""
+
+
+@dataclass
+class Adopted:
+    """What became of records whose file has no link of ours.
+
+    :param moved: links of 8.x and 9.x that are ours now.
+    :param left: those that no record names.
+    :param found: records without any link whose file exists: they have one now.
+    """
+
+    moved: int = 0
+    left: int = 0
+    found: int = 0
+
+
+class Migration(PostgreSQLPluginMigration):
+    """What Kinto runs, after its own migrations, where records are in PostgreSQL."""
+
+    name = "kinto_attachment"
+    schema_version = VERSION
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+
+    def initialize_schema(self, client: Any, dry_run: bool = False) -> None:
+        """Adopt, unless it was done before. Links that servers of 8.x or 9.x have written since
+        are taken over each time."""
+        self.client = client
+        if asbool(self._registry.settings.get("readonly")):
+            logger.error("Attachments cannot be migrated while in readonly mode.")
+            return
+        if not self._registry.storage.get_installed_version():
+            return  # A dry run on an empty database.
+        version = self.get_installed_version()
+        adopter = Adopter(self._registry, dry_run)
+        adopter.move_published()
+        if version < VERSION:
+            adopter.adopt_unlinked()
+        done = adopter.done
+        logger.info(
+            "Attachments%s: %d links of 8.x and 9.x moved, %d that no record names left to doctor,"
+            " %d records without a link adopted.",
+            " (simulated)" if dry_run else "",
+            done.moved,
+            done.left,
+            done.found,
+        )
+        if version < VERSION and not dry_run:
+            self._note_version()
+
+    def _note_version(self) -> None:
+        statement = "INSERT INTO metadata (name, value) VALUES (:name, :value)"
+        values = {"name": f"{self.name}_schema_version", "value": str(VERSION)}
+        with self.client.connect(force_commit=True) as connection:
+            connection.execute(sqlalchemy.text(statement), values)
+
+
+def includeme(config: Configurator) -> None:
+    """Register the migration."""
+    config.add_migration(Migration(config.registry))
+
+
+class Adopter:
+    """Gives links to records that have none. Memory does not grow with their number."""
+
+    def __init__(self, registry: Any, dry_run: bool) -> None:
+        self._server: Server = registry.attachments
+        self._storage = registry.storage
+        self._links = Links(registry.storage)
+        self._published = PublishedLinks(registry.storage)
+        self._dry_run = dry_run
+        self.done = Adopted()
+
+    def move_published(self) -> None:
+        """The links of 8.x and 9.x become ours, where their record names their file."""
+        for page in in_transactions(self._published.pages()):
+            page.sort(key=lambda link: link.record_uri)
+            for uri, links in groupby(page, key=lambda link: link.target.collection_uri):
+                group = list(links)
+                values = values_of(self._storage, uri, [k.target.record_id for k in group])
+                for link in group:
+                    self._move(link, values.get(link.target.record_id))
+
+    def _move(self, link: PublishedLink, value: Any) -> None:
+        names = isinstance(value, dict) and adoption.names_key(value.get("location"), link.key)
+        ours = adoption.link_of(link.target, value, link.key) if names else None
+        if ours is None:
+            self.done.left += 1
+            return
+        self.done.moved += 1
+        if not self._dry_run:
+            self._links.add(ours)
+            self._published.remove(link)
+
+    def adopt_unlinked(self) -> None:
+        """Records that were imported, or copied by other plugins, where their file exists."""
+        for collection_uri, records in in_transactions(attached(self._storage)):
+            for link in self.unlinked(collection_uri, records):
+                self.done.found += 1
+                if not self._dry_run:
+                    self._links.add(link)
+
+    def unlinked(self, collection_uri: str, records: list[dict[str, Any]]) -> list[Link]:
+        """The links that these records should have, and have not."""
+        settings, storage = self._server.settings, self._server.storage
+        values = {f"{collection_uri}/records/{r['id']}": r["attachment"] for r in records}
+        without = self._without_link(values)
+        if self._dry_run:  # Those whose link has yet to be moved are counted already.
+            moving = {link.record_uri for link in self._published.of_records(without)}
+            without = [uri for uri in without if uri not in moving]
+        return [
+            link
+            for uri in without
+            for link in adoption.links_of(settings, storage, Target.of_uri(uri), values[uri])
+        ]
+
+    def _without_link(self, values: dict[str, Any]) -> list[str]:
+        """Those of these records, by URI, that no link backs, and that are not forged."""
+        ids = {
+            uri: self._server.settings.file_id_in(v.get("location")) for uri, v in values.items()
+        }
+        holders: dict[str, list[Link]] = {}
+        for link in self._links.of_files({file_id for file_id in ids.values() if file_id}):
+            holders.setdefault(link.file_id, []).append(link)
+        found = []
+        for uri, file_id in ids.items():
+            others = holders.get(file_id or "", [])
+            linked = uri in {link.record_uri for link in others}
+            if file_id and not linked and not adoption.is_forged(values[uri], others):
+                found.append(uri)
+        return found
