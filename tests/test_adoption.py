@@ -1,9 +1,12 @@
 """Records of the published 8.x and 9.x: read as they are, and like any other once migrated."""
 
 import base64
+import contextlib
 import logging
+import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +14,39 @@ import sqlalchemy
 import transaction
 
 from kinto_attachment import keys
+from kinto_attachment.links import PAGE
 from kinto_attachment.migrations import Migration
+from tests import processes
 from tests.faults.harness import collect
-from tests.parts import ATTACHMENT, COLLECTION, OTHER, RECORD, Server, every_backend, sha256
+from tests.parts import (
+    ATTACHMENT,
+    COLLECTION,
+    OTHER,
+    RECORD,
+    SETTINGS,
+    Server,
+    every_backend,
+    postgresql_settings,
+    sha256,
+)
 
 BASE_URL = "https://files.example.org/"
 OTHER_COLLECTION = "/buckets/copies/collections/album"
+
+
+INSERT = "INSERT INTO objects (id, parent_id, resource_name, last_modified, data, deleted) SELECT"
+WHEN = "TIMESTAMP '2020-01-01' + n * INTERVAL '1 second'"
+MANY_RECORDS = f"""
+{INSERT} 'r' || n, '{COLLECTION}', 'record', {WHEN}, jsonb_build_object('attachment',
+  jsonb_build_object('filename', 'a.txt', 'mimetype', 'text/plain', 'size', 0, 'hash',
+    repeat('0', 64), 'location', '{BASE_URL}old/' || n || '.txt')), FALSE
+FROM generate_series(1, :last) AS n
+"""
+MANY_LINKS = f"""
+{INSERT} gen_random_uuid()::text, '__attachments__', '', {WHEN}, jsonb_build_object(
+  'location', 'old/' || n || '.txt', 'record_uri', '{COLLECTION}/records/r' || n), FALSE
+FROM generate_series(1, :last) AS n
+"""
 
 
 class Old:
@@ -71,6 +101,12 @@ class Old:
             },
         )
         transaction.commit()
+
+    def many(self, number: int) -> None:
+        """Records and links, at once; their files do not matter."""
+        with self.server.registry.storage.client.connect(force_commit=True) as connection:
+            for statement in (MANY_RECORDS, MANY_LINKS):
+                connection.execute(sqlalchemy.text(statement), {"last": number})
 
     def links(self) -> int:
         storage = self.server.registry.storage
@@ -318,3 +354,49 @@ def test_gc_removes_a_migrated_link_that_no_record_backs_with_its_file(migrating
     assert (report.removed_links, report.removed_files) == (1, 1)
     assert migrating.server.stored_keys() == {stays}
     assert goes != stays
+
+
+def test_a_migration_that_is_killed_half_way_loses_nothing_and_goes_on(
+    migrating: Old, postgresql: str, tmp_path: Path
+) -> None:
+    migrating.many(PAGE + 50)
+    storage = migrating.server.registry.attachments.storage
+    settings = {
+        **SETTINGS,
+        **postgresql_settings(postgresql),
+        "kinto.attachment.base_url": BASE_URL,
+        "kinto.attachment.base_path": storage.base_path,
+    }
+    ini = processes.write_ini(tmp_path / "kinto.ini", settings)
+    command = [str(processes.BIN / "kinto"), "migrate", "--ini", str(ini)]
+
+    with (
+        locked_last_link(postgresql) as halted,
+        processes.started(command, tmp_path, stderr=subprocess.DEVNULL) as process,
+    ):
+        while not halted():  # On its second page, at the row that we hold.
+            assert process.poll() is None
+        process.kill()
+        process.wait()
+    assert migrating.links() == 50
+    assert len(migrating.server.all_links()) == PAGE
+    done = processes.run(command, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert migrating.links() == 0
+    assert len({link["key"] for link in migrating.server.all_links()}) == PAGE + 50
+
+
+@contextlib.contextmanager
+def locked_last_link(url: str) -> Iterator[Callable[[], bool]]:
+    """Hold the last link of 8.x, and tell whether somebody waits for it."""
+    engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
+    mine = "SELECT id FROM objects WHERE parent_id = '__attachments__' ORDER BY id DESC LIMIT 1"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    try:
+        with engine.connect() as holder, engine.connect() as watcher:
+            holder.execute(sqlalchemy.text(f"{mine} FOR UPDATE"))
+            quick = watcher.execution_options(isolation_level="AUTOCOMMIT")
+            yield lambda: bool(quick.execute(sqlalchemy.text(waiting)).scalar())
+    finally:
+        engine.dispose()
