@@ -30,8 +30,8 @@ serve: $(VENV)/.serve ## run a Kinto with attachments to try out
 tests: lint ## check the style and the types, run the tests, report the coverage
 	@$(VENV)/bin/python -m pytest --cov --ignore tests/clients $(PARALLEL) $(ARGS)
 
-tests-clients: $(VENV)/.tests ## run the tests that need nginx and Chromium
-	@$(VENV)/bin/python -m pytest tests/clients $(ARGS)
+tests-clients: $(VENV)/.tests $(VENV)-published/.done ## run the tests that need nginx, Chromium and the published plugin
+	@PUBLISHED=$(VENV)-published $(VENV)/bin/python -m pytest tests/clients $(ARGS)
 
 lint: $(VENV)/.tests ## check the style and the types
 	@$(VENV)/bin/ruff check .

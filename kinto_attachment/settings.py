@@ -90,9 +90,13 @@ class Settings:
         return str(url) + quote(key, safe="/~!$&'()*+,;=:@")
 
     def key_in(self, location: object) -> str | None:
-        """The key that a ``location`` leads to; None where it leads out of the store, or to
-        the plugin itself (then it carries the file's id)."""
-        if not isinstance(location, str) or keys.id_in_location(location):
+        """The key that a ``location`` leads to, of a file whose key carries no id of ours."""
+        return None if keys.id_in_location(location) else self.any_key_in(location)
+
+    def any_key_in(self, location: object) -> str | None:
+        """The key that a ``location`` leads to, whoever stored the file; None where it leads
+        out of the store, or to the plugin itself."""
+        if not isinstance(location, str):
             return None
         url = str(self.values["base_url"] or "")
         if url and location.startswith(url):

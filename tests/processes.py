@@ -63,10 +63,12 @@ def write_ini(path: Path, settings: Mapping[str, str], **waitress: str) -> Path:
 
 
 @contextlib.contextmanager
-def running_kinto(folder: Path, settings: Mapping[str, str], **waitress: str) -> Iterator[Kinto]:
+def running_kinto(
+    folder: Path, settings: Mapping[str, str], programs: Path = BIN, **waitress: str
+) -> Iterator[Kinto]:
     """``kinto start`` on a port that the system chooses, until the block ends."""
     ini = write_ini(folder / "kinto.ini", settings, **waitress)
-    kinto = str(BIN / "kinto")
+    kinto = str(programs / "kinto")
     if "postgresql" in settings["kinto.storage_backend"]:
         migrated = run([kinto, "migrate", "--ini", str(ini)], folder)
         assert migrated.returncode == 0, migrated.stderr

@@ -168,6 +168,7 @@ def test_a_record_in_the_format_of_2015_is_read(old: Old) -> None:
         {"location": BASE_URL + "old/gone.txt"},
         {"location": 7},
         {"hash": "short"},
+        {"size": 4},
         {"size": "3"},
         {"size": True},
         {"filename": None},
@@ -264,6 +265,19 @@ def test_a_file_stays_for_as_long_as_a_migrated_copy_names_it(migrating: Old) ->
     assert key in migrating.server.stored_keys()
     user.delete(f"{COLLECTION}/records/another")
     assert migrating.server.stored_keys() == set()
+
+
+def test_a_forged_record_gets_no_link_and_opens_nothing(migrating: Old) -> None:
+    migrating.record("first", b"secret")
+    value = migrating.server.as_user().get(RECORD).json["data"]["attachment"]
+    migrating.value("forged", {**value, "filename": "mine.txt"})  # 8.x lets that pass.
+
+    migrating.migrate()
+
+    assert [link["record_uri"] for link in migrating.server.all_links()] == [RECORD]
+    migrating.server.as_user().get(f"{COLLECTION}/records/forged/attachment", status=404)
+    migrating.server.as_user().delete(f"{COLLECTION}/records/forged")
+    assert migrating.server.as_user().get(ATTACHMENT).body == b"secret"
 
 
 def test_a_dry_run_changes_nothing_and_says_what_it_would_do(

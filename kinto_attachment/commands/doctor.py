@@ -1,0 +1,98 @@
+"""Tell what does not agree: records, links, files. Changes nothing, unless --repair is given."""
+
+import argparse
+import json
+from collections import Counter
+from typing import Any
+
+from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+
+NAME = "doctor"
+REPAIRS = ("unlinked", "dead-link", "unnamed", "missing")
+SHOWN = 20
+"""Findings of a kind that are shown one by one; --json shows all."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+    parser.add_argument("--hashes", action="store_true", help="read files, compare their SHA-256")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--repair", choices=REPAIRS, help="what to mend")
+    parser.add_argument("--dry-run", action="store_true", help="say what --repair would do")
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=3600,
+        metavar="SECONDS",
+        help="leave out links and files that are younger (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ceiling",
+        type=float,
+        default=10,
+        metavar="PERCENT",
+        help="refuse to remove more than this share of all files (default: %(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.storage import StorageError, lacks
+
+    with kinto(arguments.ini) as registry, progress(" objects") as tick:
+        if lacks(registry.attachments.storage):
+            complain("This backend can't list or read files: there is nothing to compare with.")
+            return ERROR
+        try:
+            return _examine(arguments, registry, tick)
+        except StorageError as error:
+            complain(f"The store failed, run it again: {error}")
+            return ERROR
+
+
+def _examine(arguments: argparse.Namespace, registry: Any, tick: Any) -> int:
+    from kinto_attachment.inspection import Inspector
+    from kinto_attachment.repair import Repairer
+
+    inspector = Inspector(registry, arguments.grace, arguments.hashes, tick)
+    repairer = Repairer(registry, inspector, arguments.ceiling)
+    counted: Counter[str] = Counter()
+    for finding in inspector.findings():
+        counted[finding.kind] += 1
+        repairer.note(finding)
+        _show(finding, arguments.json, counted[finding.kind])
+    refused = repairer.refusal(arguments.repair) if arguments.repair else None
+    repaired = 0
+    if arguments.repair and not refused and not arguments.dry_run:
+        repaired = repairer.repair(arguments.repair)
+    _summary(counted, repaired, arguments)
+    if refused:
+        complain(refused)
+        return ERROR
+    return FINDINGS if counted.total() > repaired else CLEAN
+
+
+def _show(finding: Any, as_json: bool, number: int) -> None:
+    if as_json:
+        line = {"kind": finding.kind, "place": finding.place, "detail": finding.detail}
+        print(json.dumps(line))
+    elif number <= SHOWN:
+        print(f"{finding.kind:10} {finding.place}: {finding.detail}")
+    elif number == SHOWN + 1:
+        print(f"{finding.kind:10} ... and more, which --json shows")
+
+
+def _summary(counted: Counter[str], repaired: int, arguments: argparse.Namespace) -> None:
+    from kinto_attachment.inspection import KINDS
+
+    if arguments.json:
+        found = {kind: counted[kind] for kind in KINDS}
+        print(json.dumps({"summary": found, "repaired": repaired}))
+        return
+    for kind, meaning in KINDS.items():
+        print(f"{counted[kind]:8}  {kind:10} {meaning}")
+    if arguments.repair:
+        planned = f"{counted[arguments.repair]} would be repaired"
+        print(planned if arguments.dry_run else f"repaired: {repaired}")
