@@ -3,7 +3,7 @@
 from pyramid.config import Configurator
 
 from kinto_attachment import capability, settings
-from kinto_attachment.heartbeat import Heartbeat
+from kinto_attachment.heartbeat import Heartbeat, verified
 from kinto_attachment.server import Server, rolls_back
 from kinto_attachment.signatures import Signer
 from kinto_attachment.storage.choice import choose
@@ -23,6 +23,8 @@ def includeme(config: Configurator) -> None:
     server = Server(parsed, storage, rolls_back(config.registry), Signer(str(secret)))
     config.registry.attachments = server
     config.registry.heartbeats["attachments"] = Heartbeat(storage)
+    if parsed.values["verified_in_heartbeat"]:
+        config.registry.heartbeats["attachments_verified"] = verified
     capability.announce(config, server, __version__)
     for part in ("openapi", "default_bucket", "views", "signed_links", "listeners", "migrations"):
         config.include(f"kinto_attachment.{part}")

@@ -1,4 +1,5 @@
-"""The ``attachments`` entry of ``/__heartbeat__``: write, read and delete one small object."""
+"""Our entries of ``/__heartbeat__``: ``attachments`` writes, reads and deletes one small object,
+``attachments_verified`` tells what ``kinto-attachment verify`` found last."""
 
 import logging
 import threading
@@ -7,6 +8,7 @@ from pyramid.request import Request
 from pyramid.settings import asbool
 
 from kinto_attachment.storage import Storage, StorageError
+from kinto_attachment.verification import last_result
 
 logger = logging.getLogger(__name__)
 
@@ -45,3 +47,9 @@ class Heartbeat:
             logger.error("The attachment store does not work: %s", error)
         finally:
             self._running.release()
+
+
+def verified(request: Request) -> bool:
+    """Whether the last complete verification, of all nodes, found no damage; True before one."""
+    last = last_result(request.registry.storage)
+    return last is None or not last["damaged"]

@@ -116,6 +116,12 @@ SETTINGS = (
         " for five minutes, or `proxy` through Kinto.",
     ),
     Setting(
+        "verified_in_heartbeat",
+        boolean,
+        False,
+        "Let `/__heartbeat__` fail where the last `kinto-attachment verify` found damage.",
+    ),
+    Setting(
         "accel_redirect",
         accel_redirect,
         None,

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import transaction
 from openapi_spec_validator import OpenAPIV2SpecValidator
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import __version__
-from tests.parts import ATTACHMENT, COLLECTION, RECORD, Client, Server
+from kinto_attachment.verification import RESULT
+from tests.parts import ATTACHMENT, COLLECTION, RECORD, Client, Server, every_backend
 
 
 def capability(server: Server) -> Any:
@@ -70,6 +72,23 @@ def test_the_heartbeat_says_true_and_leaves_nothing(owner: Client) -> None:
     assert owner.get("/__heartbeat__").json["attachments"] is True
     assert owner.server.stored_keys() == set()
     assert owner.server.unfinished() == []
+
+
+@every_backend()
+def test_the_heartbeat_tells_where_asked_what_the_last_verification_found(
+    make_server: Callable[..., Server],
+) -> None:
+    quiet = make_server()
+    asked = make_server({"kinto.attachment.verified_in_heartbeat": "true"})
+    assert "attachments_verified" not in quiet.as_user().get("/__heartbeat__").json
+    assert asked.as_user().get("/__heartbeat__").json["attachments_verified"] is True
+
+    result = {"finished": 0, "files": 2, "bytes": 2, "sampled": False}
+    for damaged, healthy in ((1, False), (0, True)):
+        asked.registry.storage.update(**RESULT, obj={**result, "damaged": damaged})
+        transaction.commit()
+        answer = asked.as_user().get("/__heartbeat__", status=200 if healthy else 503)
+        assert answer.json["attachments_verified"] is healthy
 
 
 def test_the_openapi_document_is_valid_and_describes_the_endpoint(owner: Client) -> None:

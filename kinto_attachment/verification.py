@@ -1,0 +1,205 @@
+"""Reads stored files again, and tells which ones are not what their links say.
+
+Links come in the order of file ids, and files are settled in that order, whatever thread has
+read them: so one id tells all that is done, and a run goes on where another one ended.
+"""
+
+import contextlib
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import transaction
+from kinto.core.storage.exceptions import ObjectNotFoundError
+
+from kinto_attachment.links import Link, Links
+from kinto_attachment.pace import Pace
+from kinto_attachment.storage import Storage, StorageError, UnsafeKey
+
+RESULT = {"resource_name": "attachments-verification", "parent_id": "", "object_id": "last"}
+"""Where Kinto's storage has the result of the last complete run."""
+
+_draw = random.SystemRandom().random
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come. Frozen, so that an interruption never finds half a step.
+
+    :param after: id of the last file that is done.
+    :param total: files that links name, up to that one.
+    :param files: those among them that were looked at.
+    :param bytes: what was read of them.
+    :param damaged: those that are not what their link says.
+    :param gone: those that were replaced or removed before they could be looked at.
+    """
+
+    after: str = ""
+    total: int = 0
+    files: int = 0
+    bytes: int = 0
+    damaged: int = 0
+    gone: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that is not what its link says.
+
+    :param problem: ``missing``; ``size`` or ``hash``, which differ; ``unreadable``: the store
+        works, and refuses this file.
+    :param expected: the size in bytes, or the SHA-256 where that is the problem.
+    :param found: the same of the file; None where it is missing, else the store's error.
+    """
+
+    problem: str
+    link: Link
+    expected: int | str
+    found: int | str | None
+
+
+class Verifier:
+    """One run through the files of a database, or through a random share of them.
+
+    :param share: 1 for all files; else each one is looked at with this probability.
+    :param jobs: files that are read at once.
+    :param found: called with each :class:`Finding`.
+    :param keep: called with the new :class:`Progress` after each file.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        store: Storage,
+        *,
+        share: float = 1,
+        jobs: int = 4,
+        pace: Pace,
+        found: Callable[[Finding], object],
+        keep: Callable[[Progress], object] = lambda _: None,
+    ) -> None:
+        self._links = links
+        self._store = store
+        self._share = share
+        self._jobs = jobs
+        self._pace = pace
+        self._found = found
+        self._keep = keep
+
+    def verify(self, progress: Progress) -> Progress:
+        """Go on from ``progress`` to the end; the server may work meanwhile.
+
+        :raises kinto_attachment.storage.StorageError: the store does not work.
+        """
+        with ThreadPoolExecutor(self._jobs) as threads:
+            try:
+                for page in self._pages(progress.after):
+                    looks = threads.map(self._look, page)
+                    for links, look in zip(page, looks, strict=True):
+                        progress = self._settled(progress, links[0], look)
+                        self._keep(progress)
+            except BaseException:
+                self._pace.stop()
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+        return progress
+
+    def _pages(self, after: str) -> Iterator[list[list[Link]]]:
+        """Each file once, with all its links: these are on one page."""
+        pages = self._links.everything(after)
+        while True:
+            with transaction.manager:
+                page = next(pages, None)
+            if page is None:
+                return
+            yield [list(links) for _, links in groupby(page, lambda link: link.file_id)]
+
+    def _settled(
+        self, progress: Progress, link: Link, look: tuple[int, Finding | None] | None
+    ) -> Progress:
+        done = replace(progress, after=link.file_id, total=progress.total + 1)
+        if look is None:
+            return done
+        size, finding = look
+        if finding:
+            if not self._is_named(link):
+                return replace(done, gone=done.gone + 1)
+            if finding.problem == "unreadable":
+                self._store.probe()  # It raises where it is not this file alone.
+            self._found(finding)
+            done = replace(done, damaged=done.damaged + 1)
+        return replace(done, files=done.files + 1, bytes=done.bytes + size)
+
+    def _is_named(self, link: Link) -> bool:
+        """Whether there is still a link. The server removes it before it removes the file."""
+        with transaction.manager:
+            return bool(self._links.of_files([link.file_id]))
+
+    def _look(self, links: list[Link]) -> tuple[int, Finding | None] | None:
+        """Bytes read and what was found; None for a file outside of the sample. Runs in a
+        thread, without the database."""
+        if _draw() >= self._share:
+            return None
+        link = links[0]
+        try:
+            size, digest = self._read(link.key)
+        except (FileNotFoundError, UnsafeKey):
+            return 0, Finding("missing", link, link.size, None)
+        except (StorageError, OSError) as error:
+            return 0, Finding("unreadable", link, link.size, str(error))
+        differences = (_difference(link, size, digest) for link in links)
+        return size, next((finding for finding in differences if finding), None)
+
+    def _read(self, key: str) -> tuple[int, str]:
+        """Size and SHA-256 of a file."""
+        try:
+            return self._read_once(key)
+        except StorageError:  # Among millions of files, a connection breaks now and then.
+            return self._read_once(key)
+
+    def _read_once(self, key: str) -> tuple[int, str]:
+        size, digest = 0, hashlib.sha256()
+        with contextlib.closing(self._store.open(key)) as chunks:
+            for chunk in chunks:
+                size += len(chunk)
+                digest.update(chunk)
+                self._pace.spend(len(chunk))
+        return size, digest.hexdigest()
+
+
+def _difference(link: Link, size: int, digest: str) -> Finding | None:
+    if size != link.size:
+        return Finding("size", link, link.size, size)
+    return Finding("hash", link, link.hash, digest) if digest != link.hash else None
+
+
+def publish(registry: Any, result: Progress, sampled: bool) -> None:
+    """Keep the result of a complete run where all nodes see it, and count it."""
+    row = {
+        "finished": time.time_ns() // 10**6,
+        "files": result.files,
+        "bytes": result.bytes,
+        "damaged": result.damaged,
+        "sampled": sampled,
+    }
+    with transaction.manager:
+        registry.storage.update(obj=row, **RESULT)
+    metrics = getattr(registry, "metrics", None)
+    if metrics is not None:
+        metrics.count("attachment_verified_files", count=result.files)
+        metrics.count("attachment_verify_damaged", count=result.damaged)
+
+
+def last_result(storage: Any) -> dict[str, Any] | None:
+    """The last complete run: ``finished`` (milliseconds since 1970), ``files``, ``bytes`` and
+    ``damaged``, ``sampled``; None where there was none. Callers see to the transaction."""
+    try:
+        row: dict[str, Any] = storage.get(**RESULT)
+    except ObjectNotFoundError:
+        return None
+    return {name: row[name] for name in ("finished", "files", "bytes", "damaged", "sampled")}
