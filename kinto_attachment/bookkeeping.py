@@ -52,6 +52,8 @@ class Bookkeeping:
         held = self._links.of_record(target.uri)
         kept = next((link for link in held if link.value == new), None)
         if new is not None and kept is None:
+            if held and old == new:
+                raise Refused("replaced_meanwhile", record=target.record_id)
             kept = self._admit(target, old, new, payload)
         self._release([link for link in held if link != kept])
 

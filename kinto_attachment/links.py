@@ -130,7 +130,7 @@ class Links:
         )
 
     def remove(self, link: Link) -> bool:
-        """Remove one link; False where somebody else was quicker.
+        """Remove one link; False where somebody else was quicker, or has changed its value.
 
         PostgreSQL does not show a row that :meth:`hold` wrote anew to the statement that had
         waited for its lock, so a missing row is looked for, and removed, once more.
@@ -140,7 +140,7 @@ class Links:
             try:
                 self._storage.delete(with_deleted=False, **where)
             except ObjectNotFoundError:
-                if not self._list(link.parent, filters=[_is(link.file_id)]):
+                if link not in self._list(link.parent, filters=[_is(link.file_id)]):
                     return False
             else:
                 return True

@@ -18,7 +18,7 @@ def kinto(ini: str) -> Iterator[Any]:
     from pyramid.paster import bootstrap
 
     if not os.path.isfile(ini):
-        _stop(f"{ini} does not exist: write --ini and the path of Kinto's configuration.")
+        _stop(f"{ini} does not exist: write the path of Kinto's configuration.")
     try:
         environment = bootstrap(ini, options={"command": "kinto-attachment"})
     except ConfigurationError as error:

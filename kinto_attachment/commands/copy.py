@@ -1,0 +1,110 @@
+"""Copy all files that records name into another store, while the server works."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+
+NAME = "copy"
+
+MOST_JOBS = 50
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+    parser.add_argument(
+        "--to", required=True, metavar="INI", help="the same, with the other store's settings"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=4,
+        metavar="NUMBER",
+        help="files that are copied at once (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    from kinto.core.storage.exceptions import BackendError
+
+    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.copying import Report
+    from kinto_attachment.storage import StorageError
+
+    report = Report()
+    with kinto(arguments.ini) as registry, kinto(arguments.to) as other:
+        try:
+            refusal = _refusal(registry, other)
+            if refusal is None:
+                _copy(arguments, registry, other, report)
+        except (StorageError, BackendError) as error:
+            refusal = f"It stopped, run it again: it goes on. {type(error).__name__}: {error}"
+    if refusal:
+        complain(refusal)
+        return ERROR
+    _summary(report, arguments.json)
+    return FINDINGS if report.findings else CLEAN
+
+
+def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any) -> None:
+    from kinto_attachment.copying import PROBLEMS, Copier
+    from kinto_attachment.links import Link, Links
+
+    def found(problem: str, link: Link) -> None:
+        if arguments.json:
+            told = {"problem": problem, "key": link.key, "record": link.record_uri}
+            print(json.dumps({**told, "kept": link.kept}), flush=True)
+        else:
+            whose = "an old file of" if link.kept else "of"
+            print(f"{link.key} {whose} {link.record_uri}: {PROBLEMS[problem]}", flush=True)
+
+    source, destination = registry.attachments.storage, other.attachments.storage
+    settings = other.attachments.settings
+    with progress(" files") as tick:
+        links, jobs = Links(registry.storage), arguments.jobs
+        Copier(links, source, destination, settings, jobs=jobs, found=found, tick=tick).copy(
+            report
+        )
+
+
+def _refusal(registry: Any, other: Any) -> str | None:
+    """Why nothing is copied at all, and what to do."""
+    from kinto_attachment.copying import are_one
+    from kinto_attachment.storage import lacks
+
+    source, destination = registry.attachments.storage, other.attachments.storage
+    if registry.settings["storage_url"] != other.settings["storage_url"]:
+        return (
+            "The two inis name different databases: write the same kinto.storage_url in both,"
+            " since only the store is another one."
+        )
+    if lacks(source) or lacks(destination):
+        return (
+            "The backend of one of the stores can't read or list files, so a copy could not be"
+            " checked: write base_path, aws.bucket_name or gcloud.bucket_name in its place."
+        )
+    if are_one(source, destination):
+        return "Both inis name the same store: --to takes the ini of another one."
+    return None
+
+
+def _summary(report: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(report)))
+        return
+    print(f"copied: {report.copied} files, {report.bytes} bytes")
+    print(f"already there: {report.present}")
+    print(f"replaced or removed meanwhile: {report.gone}")
+    print(f"findings: {report.findings}")
+
+
+def _jobs(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"{text}: write a number from 1 to {MOST_JOBS}")
+    return number

@@ -1,0 +1,112 @@
+"""Rewrite the beginning of the location in records. A dry run, unless --apply is given."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+
+NAME = "relocate"
+
+EXAMPLES = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+    parser.add_argument(
+        "--from",
+        required=True,
+        dest="old",
+        metavar="URL",
+        help="what locations begin with now; '' for bare keys",
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        dest="new",
+        metavar="URL",
+        help="what they are to begin with; '' for bare keys",
+    )
+    parser.add_argument("--apply", action="store_true", help="change the records")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    from kinto.core.storage.exceptions import BackendError
+    from kinto.core.utils import sqlalchemy
+
+    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.relocation import Move, Report
+
+    move, report = Move(arguments.old, arguments.new), Report()
+    refusal = move.mistake()
+    if refusal is None:
+        with kinto(arguments.ini) as registry:
+            refusal = _refusal(registry) if arguments.apply else None
+            try:
+                if refusal is None:
+                    _relocate(arguments, registry, move, report)
+            except (BackendError, sqlalchemy.exc.SQLAlchemyError) as error:
+                refusal = f"The database failed, run it again: it goes on. {error}"
+    if refusal:
+        complain(refusal)
+        return ERROR
+    _summary(report, arguments)
+    todo = not arguments.apply and report.records + report.kept
+    return FINDINGS if todo or report.refused else CLEAN
+
+
+def _refusal(registry: Any) -> str | None:
+    """Why nothing can be changed in this database, and what to do."""
+    from pyramid.settings import asbool
+
+    if asbool(registry.settings["readonly"]):
+        return "The ini has kinto.readonly = true: take one that may write records."
+    if not registry.attachments.rolls_back:
+        return (
+            "The ini has kinto.transaction_per_request = false, so a change could not be undone"
+            " where it fails: take a copy of the ini without that line."
+        )
+    return None
+
+
+def _relocate(arguments: argparse.Namespace, registry: Any, move: Any, report: Any) -> None:
+    from kinto_attachment.relocation import Relocation
+
+    def refused(record_uri: str, reason: str) -> None:
+        if arguments.json:
+            print(json.dumps({"record": record_uri, "refused": reason}))
+        else:
+            print(f"{record_uri} is not changed: {reason}")
+
+    with progress(" links") as tick:
+        relocation = Relocation(registry, move, refused, tick)
+        for change in relocation.changes(report):
+            if arguments.apply:
+                relocation.apply(change, report)
+                continue
+            if report.records + report.kept < EXAMPLES:
+                _show(change, arguments.json)
+            report.count(change)
+
+
+def _show(change: Any, as_json: bool) -> None:
+    old, new = change.link.value["location"], change.value["location"]
+    if as_json:
+        print(json.dumps({"record": change.link.record_uri, "old": old, "new": new}))
+    else:
+        print(f"{old} -> {new}")
+
+
+def _summary(report: Any, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(json.dumps({"applied": arguments.apply, **asdict(report)}))
+        return
+    done = "changed" if arguments.apply else "to change"
+    print(f"records {done}: {report.records}, kept old files {done}: {report.kept}")
+    print(f"refused: {report.refused}")
+    if not arguments.apply and report.records + report.kept:
+        print("This was a dry run: add --apply.")

@@ -1,0 +1,187 @@
+"""Rewrites the beginning of the ``location`` in records, as a user's update would.
+
+Kinto itself writes each record, with schema, events, history and a new timestamp, in the same
+transaction as the link. Nobody's permissions are asked for, and none are changed.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import transaction
+from kinto.core.storage.exceptions import IntegrityError
+from pyramid.httpexceptions import (
+    HTTPConflict,
+    HTTPException,
+    HTTPPreconditionFailed,
+)
+
+from kinto_attachment import keys
+from kinto_attachment.links import Link, Links
+from kinto_attachment.record_writer import RecordWriter, reason
+from kinto_attachment.stored_records import values_of
+
+ATTEMPTS = 5
+"""How often a record is tried whose collection others write at the same moment."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """Which locations change, and how: those that begin with ``old`` will begin with ``new``.
+
+    :param old: where empty, bare relative keys are meant, which clients append to the
+        capability's ``base_url``.
+    """
+
+    old: str
+    new: str
+
+    def mistake(self) -> str | None:
+        """Why this can't be meant, in a sentence, or None."""
+        if self.old == self.new:
+            return "--from and --to are the same: nothing would change."
+        if len({url.endswith("/") for url in (self.old or "/", self.new or "/")}) > 1:
+            return "--from and --to must both end in / or neither; an empty one counts as ending."
+        return None
+
+    def of(self, location: object) -> str | None:
+        """The new location; None where it does not change."""
+        if not isinstance(location, str) or not location.startswith(self.old):
+            return None
+        if not self.old and re.match(r"[\w+.-]+://|/|buckets/", location):
+            return None
+        if self.new.startswith(self.old) and location.startswith(self.new):
+            return None  # It was changed before.
+        return self.new + location.removeprefix(self.old)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A link, and the ``attachment`` that its record is to have."""
+
+    link: Link
+    value: dict[str, Any]
+
+    def refusal(self) -> str | None:
+        """Why this would do harm, in a sentence, or None."""
+        carried = keys.id_in_location(self.link.value["location"])
+        if carried and keys.id_in_location(self.value["location"]) != carried:
+            return "its location would lose the file's id: write a shorter --from."
+        return None
+
+
+@dataclass
+class Report:
+    """What changes, or was changed: ``records``, and ``kept`` old files, which have none."""
+
+    records: int = 0
+    kept: int = 0
+    refused: int = 0
+
+    def count(self, change: Change) -> None:
+        """One more."""
+        self.kept += change.link.kept
+        self.records += not change.link.kept
+
+
+class Relocation:
+    """One run through all links of a database.
+
+    :param registry: the command's own application: it lets everyone write records from now on.
+    :param refused: called with the URI of a record that was not changed, and the reason.
+    :param tick: called with the number of links that were looked at.
+    """
+
+    def __init__(
+        self,
+        registry: Any,
+        move: Move,
+        refused: Callable[[str, str], object],
+        tick: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._writer = RecordWriter(registry)
+        self._storage = registry.storage
+        self._links = Links(registry.storage)
+        self._move = move
+        self._refused = refused
+        self._tick = tick
+
+    def changes(self, report: Report) -> Iterator[Change]:
+        """What is to change; ``report`` counts what can't be.
+
+        A change may be applied while iterating: links keep their ids, which pages go by.
+        """
+        pages = self._links.everything()
+        while True:
+            with transaction.manager:
+                page = next(pages, None)
+                if page is None:
+                    return
+                found = self._backed([c for link in page if (c := self._change(link))])
+            self._tick(len(page))
+            for change in found:
+                refusal = change.refusal()
+                if refusal:
+                    self._refuse(change, refusal, report)
+                else:
+                    yield change
+
+    def apply(self, change: Change, report: Report) -> None:
+        """Write record and link in one transaction; ``report`` counts.
+
+        Nothing is done where the record has changed or gone meanwhile.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                with transaction.manager:
+                    done = self._write(change)
+            except (HTTPConflict, HTTPPreconditionFailed, IntegrityError):
+                continue  # Others write to the collection at this moment.
+            except HTTPException as error:
+                self._refuse(change, reason(error), report)
+                return
+            if done:
+                report.count(change)
+            return
+        self._refuse(change, "others write it all the time: run it again.", report)
+
+    def _refuse(self, change: Change, reason: str, report: Report) -> None:
+        report.refused += 1
+        self._refused(change.link.record_uri, reason)
+
+    def _change(self, link: Link) -> Change | None:
+        location = self._move.of(link.value.get("location"))
+        return None if location is None else Change(link, {**link.value, "location": location})
+
+    def _backed(self, changes: list[Change]) -> list[Change]:
+        """Without those whose record says something else: it is changing, or the link is gc's."""
+        found = [change for change in changes if change.link.kept]
+        named = [change for change in changes if not change.link.kept]
+        named.sort(key=lambda change: change.link.record_uri)
+        for uri, some in groupby(named, lambda change: change.link.target.collection_uri):
+            group = [(change.link.target.record_id, change) for change in some]
+            values = values_of(self._storage, uri, [record_id for record_id, _ in group])
+            found += [c for i, c in group if values.get(i) in (c.link.value, c.value)]
+        return found
+
+    def _write(self, change: Change) -> bool:
+        """Whether there was something to write. The link comes first: the listeners, which run
+        at the end of Kinto's update, judge the record by it.
+
+        It is removed and written anew: who waits to hold or remove it meanwhile finds that it
+        is another one.
+        """
+        link, record = change.link, None
+        if not link.kept:
+            record = self._writer.locked(link.target)
+            if record is None or record.attachment not in (link.value, change.value):
+                return False
+        if link not in self._links.of_record(link.parent) or not self._links.remove(link):
+            return False
+        self._links.add(replace(link, value=change.value))
+        if record and record.attachment == link.value:
+            body = {"data": {"attachment": change.value}}
+            self._writer.patch(link.target, record.last_modified, body)
+        return True
