@@ -88,7 +88,7 @@ def floor(folder: Path, size: int) -> float:
 
 def measure(folder: Path, quick: bool) -> list[Row]:
     rows: list[Row] = []
-    rounds = {16: 2} if quick else {64: 5, 512: 3, 2048: 3}
+    rounds = {16: 2} if quick else {64: 3, 512: 3, 2048: 2}
     for server in ("waitress", "gunicorn"):
         with (
             servers.kinto(folder / f"ours-{server}", server) as ours,
