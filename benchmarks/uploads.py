@@ -88,7 +88,7 @@ def floor(folder: Path, size: int) -> float:
 
 def measure(folder: Path, quick: bool) -> list[Row]:
     rows: list[Row] = []
-    rounds = {16: 2} if quick else {64: 3, 512: 3, 2048: 2}
+    rounds = {16: 1} if quick else {64: 3, 512: 3, 2048: 2}
     for server in ("waitress", "gunicorn"):
         with (
             servers.kinto(folder / f"ours-{server}", server) as ours,
@@ -194,7 +194,7 @@ def _clear(server: Measured) -> None:
 
 def hostile(folder: Path, quick: bool) -> list[Row]:
     """Bodies that parsers dislike: bytes per processor second."""
-    size = (4 if quick else 8) * MIB
+    size = (2 if quick else 8) * MIB
     longest = "b" * MAX_BOUNDARY
     bodies = {
         "newlines": (b"\n", "frontier"),

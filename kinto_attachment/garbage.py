@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import transaction
@@ -17,7 +17,6 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.server import Server
-from kinto_attachment.storage import StoredFile
 from kinto_attachment.stored_records import values_of
 
 FEW = 100
@@ -107,9 +106,10 @@ class Collector:
 
     def _orphans(self) -> Iterator[tuple[int, list[str]]]:
         """Pages of the store: how many files of ours, and the keys of those without a link."""
-        ours = (file for file in self._store.files() if keys.id_of_key(file.key))
-        while page := [file for _, file in zip(range(PAGE), ours, strict=False)]:
-            old = {self._id(file): file.key for file in page if file.modified < self.before}
+        known = ((keys.id_of_key(file.key), file) for file in self._store.files())
+        ours = ((file_id, file) for file_id, file in known if file_id)
+        while page := list(islice(ours, PAGE)):
+            old = {file_id: f.key for file_id, f in page if f.modified < self.before}
             with transaction.manager:
                 linked = self._links.held(old)
             self._tick(len(page))
@@ -178,7 +178,3 @@ class Collector:
                     self._links.add(link)
                     removed = False
         return removed
-
-    @staticmethod
-    def _id(file: StoredFile) -> str:
-        return keys.id_of_key(file.key) or ""
