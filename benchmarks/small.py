@@ -19,7 +19,7 @@ TWICE = "Kinto's own check runs before the body is read, and again when it write
 def small(folder: Path, quick: bool) -> list[Row]:
     """20 KiB uploads against plain PUTs of a record."""
     rows = []
-    rounds, turns = (20, 1) if quick else (120, 4)
+    rounds, turns = (12, 1) if quick else (120, 4)
     with database(folder / "pg") as postgresql:
         backends = {
             "PostgreSQL": (postgresql.settings, 1.5),
@@ -115,7 +115,7 @@ def _count(postgresql: Database, user: User, name: str) -> list[int]:
 
 def conflicts(folder: Path, quick: bool) -> list[Row]:
     """Eight clients that upload to eight collections."""
-    rounds = 10 if quick else 40
+    rounds = 5 if quick else 40
     with database(folder / "pg") as postgresql:
         shares = []
         for name, programs in (("published", PUBLISHED), ("ours", servers.OURS)):
