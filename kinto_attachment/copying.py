@@ -19,6 +19,7 @@ from kinto_attachment import keys
 from kinto_attachment.links import Link, Links
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey, Writer
+from kinto_attachment.stored_records import page_by_page
 
 RACES = 3
 """How often a file is tried that another copy writes at the same time."""
@@ -113,14 +114,7 @@ class Copier:
 
     def _pages(self) -> Iterator[list[list[Link]]]:
         """Each file once, with all its links: these are on one page."""
-        pages = self._links.everything()
-        while True:
-            with transaction.manager:
-                page = next(pages, None)
-            if page is None:
-                return
-            page.sort(key=lambda link: link.key)
-            yield [list(links) for _, links in groupby(page, lambda link: link.key)]
+        return page_by_page(self._links.everything(), _by_key)
 
     def _settle(self, outcomes: Iterator[tuple[list[Link], str]], report: Report) -> None:
         problems = []
@@ -214,6 +208,11 @@ class Copier:
             if not _works(self._source):
                 raise
             raise Unusable("unreadable") from error
+
+
+def _by_key(page: list[Link]) -> list[list[Link]]:
+    ordered = sorted(page, key=lambda link: link.key)
+    return [list(links) for _, links in groupby(ordered, lambda link: link.key)]
 
 
 def _write(chunks: Iterable[bytes], writer: Writer, link: Link) -> None:

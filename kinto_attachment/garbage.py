@@ -17,7 +17,7 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import values_of
+from kinto_attachment.stored_records import page_by_page, values_of
 
 FEW = 100
 """Files that may go whatever their share is, as long as some others are named by a record."""
@@ -117,17 +117,14 @@ class Collector:
 
     def dead_links(self) -> Iterator[tuple[list[Link], list[Link]]]:
         """Pages of links, and those among them that no record backs, or were kept too long."""
-        pages = self._links.everything()
-        while True:
-            with transaction.manager:
-                page = next(pages, None)
-                if page is None:
-                    return
-                old = [link for link in page if link.modified < self.before * 1000]
-                dead = self._unbacked([link for link in old if not link.kept])
-                dead += [link for link in old if link.kept and self._has_expired(link)]
+        for page, dead in page_by_page(self._links.everything(), self._dead):
             self._tick(len(page))
             yield page, dead
+
+    def _dead(self, page: list[Link]) -> tuple[list[Link], list[Link]]:
+        old = [link for link in page if link.modified < self.before * 1000]
+        dead = self._unbacked([link for link in old if not link.kept])
+        return page, dead + [link for link in old if link.kept and self._has_expired(link)]
 
     def remove(self, dead: list[Link]) -> tuple[int, int]:
         """Remove dead links; how many links and files went at once."""

@@ -4,10 +4,8 @@ Pages of records come with their links by primary key, so memory does not grow. 
 9.x left has no index: until ``kinto migrate`` has run, each page costs a scan of their links.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import transaction
@@ -16,59 +14,13 @@ from kinto_attachment import adoption, keys
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.attachments import Target
 from kinto_attachment.garbage import Collector
-from kinto_attachment.links import Link, Links
+from kinto_attachment.judgement import DEAD_LINK, UNNAMED, Finding, Judge, Seen
+from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import attached, locations, values_of
-
-MISSING, SIZE, HASH = "missing", "size", "hash"
-UNLINKED, OUTSIDE, FORGED = "unlinked", "outside", "forged"
-DEAD_LINK, UNNAMED = "dead-link", "unnamed"
-KINDS = {
-    MISSING: "records that name a file which is not in the store",
-    SIZE: "files whose size is not what the record says",
-    HASH: "files whose SHA-256 is not what the record says",
-    FORGED: "records whose attachment was written by hand, or is another record's, changed",
-    OUTSIDE: "records whose location is outside base_url",
-    UNLINKED: "records without a link, whose file is there",
-    DEAD_LINK: "links that no record backs",
-    UNNAMED: "files that nothing names",
-}
-"""Everything that can be found."""
+from kinto_attachment.stored_records import attached, locations, page_by_page, values_of
 
 JOBS = 8
 """Files that are looked at at once: a store far away takes its time for each."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One disagreement.
-
-    :param place: the record's URI, or the file's key where none is known.
-    :param value: the record's ``attachment``, where the finding is one of a record.
-    """
-
-    kind: str
-    place: str
-    detail: str
-    link: Link | PublishedLink | None = None
-    value: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A record's attachment, and what is known of the file that it names."""
-
-    target: Target
-    value: dict[str, Any]
-    link: Link | None
-    known: bool
-    """Whether a link of ours, or of 8.x or 9.x, says so; else it was made from the record."""
-    shared: bool = False
-    """Whether another record names the file, and none with this value."""
-
-    def finding(self, kind: str, detail: str) -> Finding:
-        """What is wrong with it."""
-        return Finding(kind, self.target.uri, detail, self.link, self.value)
 
 
 class Inspector:
@@ -92,7 +44,7 @@ class Inspector:
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace)
         self._before = self._collector.before
-        self._hashes = hashes
+        self._judge = Judge(server.settings, server.storage, hashes)
         self.files = 0
         self._tick = tick
         with transaction.manager:
@@ -114,19 +66,14 @@ class Inspector:
 
     def _of_records(self) -> Iterator[Finding]:
         with ThreadPoolExecutor(JOBS) as pool:
-            pages = attached(self._storage)
-            while True:
-                with transaction.manager:
-                    page = next(pages, None)
-                    if page is None:
-                        return
-                    seen = self._seen(*page)
-                for found in pool.map(self._judge, seen):
+            for seen in page_by_page(attached(self._storage), self._seen):
+                for found in pool.map(self._judge.findings, seen):
                     yield from (f for f in found if self._still(f))
                 self._tick(len(seen))
 
-    def _seen(self, collection_uri: str, records: list[dict[str, Any]]) -> list[Seen]:
+    def _seen(self, page: tuple[str, list[dict[str, Any]]]) -> list[Seen]:
         """A page of records with their links, of whatever version."""
+        collection_uri, records = page
         values = {f"{collection_uri}/records/{r['id']}": r["attachment"] for r in records}
         ids = {self._file_id(value) for value in values.values()} - {None}
         links = {link.record_uri: link for link in self._links.of_files(filter(None, ids))}
@@ -160,46 +107,14 @@ class Inspector:
     def _is_changed(self, value: dict[str, Any], key: str | None) -> bool:
         """Whether others name the file that this value names, all with another value."""
         file_id = self._file_id(value)
-        others = [
-            k.value for k in self._links.of_files([file_id] if file_id else []) if not k.kept
-        ]
+        if adoption.is_forged(value, self._links.of_files([file_id] if file_id else [])):
+            return True
+        others = []
         for link in self._published.to(key) if key and self._unmigrated else ():
             found = values_of(self._storage, link.target.collection_uri, [link.target.record_id])
             named = found.get(link.target.record_id) or {}
             others += [named] if adoption.names_key(named.get("location"), link.key) else []
         return bool(others) and value not in others
-
-    def _judge(self, seen: Seen) -> list[Finding]:
-        """What is wrong with one record. Asks the store, and nothing else."""
-        location = seen.value.get("location")
-        if seen.shared:
-            return [seen.finding(FORGED, f"{location} is another record's, with other values")]
-        outside = [seen.finding(OUTSIDE, f"{location}")] if self._is_outside(location) else []
-        if seen.link is not None:
-            return outside + self._compare(seen, seen.link)
-        if keys.id_in_location(location):
-            return [*outside, seen.finding(MISSING, f"{location}: no such file was stored")]
-        return outside or [seen.finding(FORGED, f"{seen.value} describes no file")]
-
-    def _compare(self, seen: Seen, link: Link) -> list[Finding]:
-        try:
-            size = self._store.stat(link.key).size
-            if size != link.size:
-                return [seen.finding(SIZE, f"{link.key} has {size} bytes, not {link.size}")]
-            if self._hashes and (digest := self._digest(link.key)) != link.hash:
-                return [seen.finding(HASH, f"{link.key} has {digest}, not {link.hash}")]
-        except FileNotFoundError:
-            return [seen.finding(MISSING, link.key)]
-        return [] if seen.known else [seen.finding(UNLINKED, link.key)]
-
-    def _digest(self, key: str) -> str:
-        digest, reader = hashlib.sha256(), self._store.open(key)
-        try:
-            for chunk in reader:
-                digest.update(chunk)
-        finally:
-            reader.close()
-        return digest.hexdigest()
 
     def _still(self, finding: Finding) -> bool:
         """Whether the record still says so: it may have been replaced or deleted meanwhile."""
@@ -218,14 +133,11 @@ class Inspector:
             yield from self._of_published()
 
     def _of_published(self) -> Iterator[Finding]:
-        pages = self._published.pages()
-        while True:
-            with transaction.manager:
-                page = next(pages, None)
-                if page is None:
-                    return
-                dead = [link for link in page if not self._is_named(link)]
+        for dead in page_by_page(self._published.pages(), self._unnamed):
             yield from (Finding(DEAD_LINK, k.record_uri, k.key, k) for k in dead)
+
+    def _unnamed(self, page: list[PublishedLink]) -> list[PublishedLink]:
+        return [link for link in page if not self._is_named(link)]
 
     def _is_named(self, link: PublishedLink) -> bool:
         target = link.target
@@ -235,7 +147,7 @@ class Inspector:
 
     def _of_files(self) -> Iterator[Finding]:
         files = self._store.files()
-        while page := [file for _, file in zip(range(1000), files, strict=False)]:
+        while page := [file for _, file in zip(range(PAGE), files, strict=False)]:
             old = {keys.file_id(f.key): f.key for f in page if f.modified < self._before}
             with transaction.manager:
                 for file_id in self._links.held(old):
@@ -254,12 +166,6 @@ class Inspector:
 
     def _file_id(self, value: dict[str, Any]) -> str | None:
         return self._settings.file_id_in(value.get("location"))
-
-    def _is_outside(self, location: object) -> bool:
-        base = str(self._settings.values["base_url"] or "")
-        if not isinstance(location, str) or "/attachment?file=" in location:
-            return False
-        return "://" in location and not (base and location.startswith(base))
 
 
 def _fits(link: Link | None, value: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from kinto_attachment.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.attachments import Target
 from kinto_attachment.links import Link, Links
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import attached, in_transactions, values_of
+from kinto_attachment.stored_records import attached, page_by_page, values_of
 
 logger = logging.getLogger(__name__)
 
@@ -102,13 +102,16 @@ class Adopter:
 
     def move_published(self) -> None:
         """The links of 8.x and 9.x become ours, where their record names their file."""
-        for page in in_transactions(self._published.pages()):
-            page.sort(key=lambda link: link.record_uri)
-            for uri, links in groupby(page, key=lambda link: link.target.collection_uri):
-                group = list(links)
-                values = values_of(self._storage, uri, [k.target.record_id for k in group])
-                for link in group:
-                    self._move(link, values.get(link.target.record_id))
+        for _ in page_by_page(self._published.pages(), self._move_page):
+            pass  # Each page is committed.
+
+    def _move_page(self, page: list[PublishedLink]) -> None:
+        page.sort(key=lambda link: link.record_uri)
+        for uri, links in groupby(page, key=lambda link: link.target.collection_uri):
+            group = list(links)
+            values = values_of(self._storage, uri, [k.target.record_id for k in group])
+            for link in group:
+                self._move(link, values.get(link.target.record_id))
 
     def _move(self, link: PublishedLink, value: Any) -> None:
         names = isinstance(value, dict) and adoption.names_key(value.get("location"), link.key)
@@ -123,13 +126,16 @@ class Adopter:
 
     def adopt_unlinked(self) -> None:
         """Records that were imported, or copied by other plugins, where their file exists."""
-        for collection_uri, records in in_transactions(attached(self._storage)):
-            for link in self.unlinked(collection_uri, records):
-                self.done.found += 1
-                if not self._dry_run:
-                    self._links.add(link)
+        for _ in page_by_page(attached(self._storage), self._adopt_page):
+            pass  # Each page is committed.
 
-    def unlinked(self, collection_uri: str, records: list[dict[str, Any]]) -> list[Link]:
+    def _adopt_page(self, page: tuple[str, list[dict[str, Any]]]) -> None:
+        for link in self._unlinked(*page):
+            self.done.found += 1
+            if not self._dry_run:
+                self._links.add(link)
+
+    def _unlinked(self, collection_uri: str, records: list[dict[str, Any]]) -> list[Link]:
         """The links that these records should have, and have not."""
         settings, storage = self._server.settings, self._server.storage
         values = {f"{collection_uri}/records/{r['id']}": r["attachment"] for r in records}

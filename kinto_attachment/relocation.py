@@ -21,7 +21,7 @@ from pyramid.httpexceptions import (
 from kinto_attachment import keys
 from kinto_attachment.links import Link, Links
 from kinto_attachment.record_writer import RecordWriter, reason
-from kinto_attachment.stored_records import values_of
+from kinto_attachment.stored_records import page_by_page, values_of
 
 ATTEMPTS = 5
 """How often a record is tried whose collection others write at the same moment."""
@@ -113,14 +113,8 @@ class Relocation:
 
         A change may be applied while iterating: links keep their ids, which pages go by.
         """
-        pages = self._links.everything()
-        while True:
-            with transaction.manager:
-                page = next(pages, None)
-                if page is None:
-                    return
-                found = self._backed([c for link in page if (c := self._change(link))])
-            self._tick(len(page))
+        for looked_at, found in page_by_page(self._links.everything(), self._found):
+            self._tick(looked_at)
             for change in found:
                 refusal = change.refusal()
                 if refusal:
@@ -150,6 +144,9 @@ class Relocation:
     def _refuse(self, change: Change, reason: str, report: Report) -> None:
         report.refused += 1
         self._refused(change.link.record_uri, reason)
+
+    def _found(self, page: list[Link]) -> tuple[int, list[Change]]:
+        return len(page), self._backed([c for link in page if (c := self._change(link))])
 
     def _change(self, link: Link) -> Change | None:
         location = self._move.of(link.value.get("location"))

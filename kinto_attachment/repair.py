@@ -10,15 +10,8 @@ from pyramid.httpexceptions import HTTPException
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.attachments import Target
 from kinto_attachment.garbage import FEW, Collector
-from kinto_attachment.inspection import (
-    DEAD_LINK,
-    MISSING,
-    OUTSIDE,
-    UNLINKED,
-    UNNAMED,
-    Finding,
-    Inspector,
-)
+from kinto_attachment.inspection import Inspector
+from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
 from kinto_attachment.keys import file_id
 from kinto_attachment.links import Link, Links
 from kinto_attachment.record_writer import RecordWriter, reason

@@ -1,13 +1,16 @@
 """Records as they are stored, read in bulk by commands: no request, no permissions."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import transaction
 from kinto.core.storage import Filter, Sort
 from kinto.core.utils import COMPARISON
 
 from kinto_attachment.links import PAGE
+
+Page = TypeVar("Page")
+Seen = TypeVar("Seen")
 
 
 def values_of(storage: Any, collection_uri: str, record_ids: Iterable[str]) -> dict[str, Any]:
@@ -50,14 +53,16 @@ def locations(storage: Any, wanted: Iterable[str]) -> set[str]:
     return {record["attachment"]["location"] for record in records}
 
 
-def in_transactions(pages: Iterator[Any]) -> Iterator[Any]:
-    """Each page, with what is done with it, in a transaction of its own."""
+def page_by_page(pages: Iterator[Page], look: Callable[[Page], Seen]) -> Iterator[Seen]:
+    """What ``look`` makes of each page. Reading a page, and looking at it, are one transaction,
+    which is over before anything else is done."""
     while True:
         with transaction.manager:
             page = next(pages, None)
             if page is None:
                 return
-            yield page
+            seen = look(page)
+        yield seen
 
 
 def _pages(

@@ -20,6 +20,7 @@ from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto_attachment.links import Link, Links
 from kinto_attachment.pace import Pace
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey
+from kinto_attachment.stored_records import page_by_page
 
 RESULT = {"resource_name": "attachments-verification", "parent_id": "", "object_id": "last"}
 """Where Kinto's storage has the result of the last complete run."""
@@ -111,13 +112,7 @@ class Verifier:
 
     def _pages(self, after: str) -> Iterator[list[list[Link]]]:
         """Each file once, with all its links: these are on one page."""
-        pages = self._links.everything(after)
-        while True:
-            with transaction.manager:
-                page = next(pages, None)
-            if page is None:
-                return
-            yield [list(links) for _, links in groupby(page, lambda link: link.file_id)]
+        return page_by_page(self._links.everything(after), _by_file)
 
     def _settled(
         self, progress: Progress, link: Link, look: tuple[int, Finding | None] | None
@@ -193,6 +188,10 @@ def publish(registry: Any, result: Progress, sampled: bool) -> None:
     if metrics is not None:
         metrics.count("attachment_verified_files", count=result.files)
         metrics.count("attachment_verify_damaged", count=result.damaged)
+
+
+def _by_file(page: list[Link]) -> list[list[Link]]:
+    return [list(links) for _, links in groupby(page, lambda link: link.file_id)]
 
 
 def last_result(storage: Any) -> dict[str, Any] | None:

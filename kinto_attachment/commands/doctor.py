@@ -85,7 +85,7 @@ def _show(finding: Any, as_json: bool, number: int) -> None:
 
 
 def _summary(counted: Counter[str], repaired: int, arguments: argparse.Namespace) -> None:
-    from kinto_attachment.inspection import KINDS
+    from kinto_attachment.judgement import KINDS
 
     if arguments.json:
         found = {kind: counted[kind] for kind in KINDS}

@@ -25,7 +25,7 @@ from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha25
 from tests.processes import BIN, started, write_ini
 from tests.storage_parts import port_without_server, s3_settings
 
-NUMBER = int(os.environ.get("COPY_FILES", "300"))
+NUMBER = int(os.environ.get("COPY_FILES", "120"))
 """Files of the test that kills: a release is checked with COPY_FILES=10000."""
 
 SECRET = "/buckets/pictures/collections/secret"

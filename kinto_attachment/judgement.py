@@ -1,0 +1,112 @@
+"""What can be wrong with a record's attachment, and whether it is. Asks the store alone."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from kinto_attachment import keys
+from kinto_attachment.adoption import PublishedLink
+from kinto_attachment.attachments import Target
+from kinto_attachment.links import Link
+from kinto_attachment.settings import Settings
+from kinto_attachment.storage import Storage
+
+MISSING, SIZE, HASH = "missing", "size", "hash"
+UNLINKED, OUTSIDE, FORGED = "unlinked", "outside", "forged"
+DEAD_LINK, UNNAMED = "dead-link", "unnamed"
+KINDS = {
+    MISSING: "records that name a file which is not in the store",
+    SIZE: "files whose size is not what the record says",
+    HASH: "files whose SHA-256 is not what the record says",
+    FORGED: "records whose attachment was written by hand, or is another record's, changed",
+    OUTSIDE: "records whose location is outside base_url",
+    UNLINKED: "records without a link, whose file is there",
+    DEAD_LINK: "links that no record backs",
+    UNNAMED: "files that nothing names",
+}
+"""Everything that can be found."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One disagreement.
+
+    :param place: the record's URI, or the file's key where none is known.
+    :param value: the record's ``attachment``, where the finding is one of a record.
+    """
+
+    kind: str
+    place: str
+    detail: str
+    link: Link | PublishedLink | None = None
+    value: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A record's attachment, and what is known of the file that it names."""
+
+    target: Target
+    value: dict[str, Any]
+    link: Link | None
+    known: bool
+    """Whether a link of ours, or of 8.x or 9.x, says so; else it was made from the record."""
+    shared: bool = False
+    """Whether another record names the file, and none with this value."""
+
+    def finding(self, kind: str, detail: str) -> Finding:
+        """What is wrong with it."""
+        return Finding(kind, self.target.uri, detail, self.link, self.value)
+
+
+class Judge:
+    """Compares what records say with what the store has.
+
+    :param hashes: whether files are read, to compare their SHA-256.
+    """
+
+    def __init__(self, settings: Settings, store: Storage, hashes: bool) -> None:
+        self._settings = settings
+        self._store = store
+        self._hashes = hashes
+
+    def findings(self, seen: Seen) -> list[Finding]:
+        """What is wrong with one record.
+
+        :raises kinto_attachment.storage.StorageError: as the store failed.
+        """
+        location = seen.value.get("location")
+        if seen.shared:
+            return [seen.finding(FORGED, f"{location} is another record's, with other values")]
+        outside = [seen.finding(OUTSIDE, f"{location}")] if self._is_outside(location) else []
+        if seen.link is not None:
+            return outside + self._compare(seen, seen.link)
+        if keys.id_in_location(location):
+            return [*outside, seen.finding(MISSING, f"{location}: no such file was stored")]
+        return outside or [seen.finding(FORGED, f"{seen.value} describes no file")]
+
+    def _compare(self, seen: Seen, link: Link) -> list[Finding]:
+        try:
+            size = self._store.stat(link.key).size
+            if size != link.size:
+                return [seen.finding(SIZE, f"{link.key} has {size} bytes, not {link.size}")]
+            if self._hashes and (digest := self._digest(link.key)) != link.hash:
+                return [seen.finding(HASH, f"{link.key} has {digest}, not {link.hash}")]
+        except FileNotFoundError:
+            return [seen.finding(MISSING, link.key)]
+        return [] if seen.known else [seen.finding(UNLINKED, link.key)]
+
+    def _digest(self, key: str) -> str:
+        digest, reader = hashlib.sha256(), self._store.open(key)
+        try:
+            for chunk in reader:
+                digest.update(chunk)
+        finally:
+            reader.close()
+        return digest.hexdigest()
+
+    def _is_outside(self, location: object) -> bool:
+        base = str(self._settings.values["base_url"] or "")
+        if not isinstance(location, str) or "/attachment?file=" in location:
+            return False
+        return "://" in location and not (base and location.startswith(base))
