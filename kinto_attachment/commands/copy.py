@@ -5,11 +5,10 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from kinto_attachment.commands.options import add_jobs
 from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
 
 NAME = "copy"
-
-MOST_JOBS = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,13 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", required=True, metavar="INI", help="the same, with the other store's settings"
     )
-    parser.add_argument(
-        "--jobs",
-        type=_jobs,
-        default=4,
-        metavar="NUMBER",
-        help="files that are copied at once (default: %(default)s)",
-    )
+    add_jobs(parser, "copied")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -101,10 +94,3 @@ def _summary(report: Any, as_json: bool) -> None:
     print(f"already there: {report.present}")
     print(f"replaced or removed meanwhile: {report.gone}")
     print(f"findings: {report.findings}")
-
-
-def _jobs(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MOST_JOBS:
-        raise argparse.ArgumentTypeError(f"{text}: write a number from 1 to {MOST_JOBS}")
-    return number

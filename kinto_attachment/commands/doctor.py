@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from kinto_attachment.commands.options import add_ceiling, add_grace
 from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
 
 NAME = "doctor"
@@ -20,20 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--repair", choices=REPAIRS, help="what to mend")
     parser.add_argument("--dry-run", action="store_true", help="say what --repair would do")
-    parser.add_argument(
-        "--grace",
-        type=float,
-        default=3600,
-        metavar="SECONDS",
-        help="leave out links and files that are younger (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--ceiling",
-        type=float,
-        default=10,
-        metavar="PERCENT",
-        help="refuse to remove more than this share of all files (default: %(default)s)",
-    )
+    add_grace(parser)
+    add_ceiling(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

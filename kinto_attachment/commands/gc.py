@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from kinto_attachment.commands.options import add_ceiling, add_grace
 from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
 
 NAME = "gc"
@@ -12,20 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`kinto_attachment.commands.Command`."""
     parser.add_argument("--ini", required=True, help="Kinto's configuration file")
     parser.add_argument("--delete", action="store_true", help="remove what is found")
-    parser.add_argument(
-        "--grace",
-        type=float,
-        default=3600,
-        metavar="SECONDS",
-        help="leave alone what is younger (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--ceiling",
-        type=float,
-        default=10,
-        metavar="PERCENT",
-        help="refuse to remove more than this share of all files (default: %(default)s)",
-    )
+    add_grace(parser)
+    add_ceiling(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

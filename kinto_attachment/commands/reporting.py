@@ -9,12 +9,11 @@ CLEAN, FINDINGS, ERROR = 0, 1, 2
 
 
 @contextlib.contextmanager
-def progress(unit: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+def progress(unit: str) -> Iterator[Callable[[int], object]]:
     """A bar on a terminal, nothing elsewhere; gives the function that moves it."""
     from tqdm import tqdm
 
-    scale = unit == "B"
-    with tqdm(total=total, unit=unit, unit_scale=scale, disable=None, leave=False) as bar:
+    with tqdm(unit=unit, disable=None, leave=False) as bar:
         yield bar.update
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from kinto_attachment.commands.options import add_jobs
 from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from kinto_attachment.verification_state import StateFile
 
 NAME = "verify"
-
-MOST_JOBS = 50
 
 SENTENCES = {
     "missing": "it is missing; {0.expected} bytes were expected",
@@ -44,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help="read no faster than this, over all jobs, as in 50MB/s (default: no limit)",
     )
-    parser.add_argument(
-        "--jobs",
-        type=_jobs,
-        default=4,
-        metavar="NUMBER",
-        help="files that are read at once (default: %(default)s)",
-    )
+    add_jobs(parser, "read")
     parser.add_argument(
         "--state", metavar="FILE", help="note there how far it is, and go on from there"
     )
@@ -186,9 +179,3 @@ def _rate(text: str) -> float:
         return rate_of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _jobs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_JOBS):
-        raise argparse.ArgumentTypeError(f"{text!r}: write a number from 1 to {MOST_JOBS}")
-    return int(text)
