@@ -10,6 +10,7 @@ pytest.register_assert_rewrite("tests.parts", "tests.faults.harness")
 
 from tests import parts, storage_parts  # noqa: E402
 from tests import pool as pool_module  # noqa: E402
+from tests.faults.harness import Database  # noqa: E402
 from tests.pool import Pool  # noqa: E402
 
 
@@ -155,6 +156,13 @@ def other(server: parts.Server) -> parts.Client:
 @pytest.fixture
 def anonymous(server: parts.Server) -> parts.Client:
     return server.as_user(None)
+
+
+@pytest.fixture
+def database(postgresql: str) -> Iterator[Database]:
+    made = Database(postgresql)
+    yield made
+    made.close()
 
 
 @pytest.fixture

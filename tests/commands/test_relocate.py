@@ -50,13 +50,6 @@ def server(on_postgresql: Callable[..., Server], settings: dict[str, str]) -> Se
 
 
 @pytest.fixture
-def database(postgresql: str) -> Iterator[Database]:
-    made = Database(postgresql)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def ini(
     server: Server,
     postgresql: str,

@@ -9,14 +9,7 @@ from typing import Any
 import pytest
 
 from tests import parts
-from tests.faults.harness import Database, FaultyStorage, Launcher, LossyProxy, made_faulty
-
-
-@pytest.fixture
-def database(postgresql: str) -> Iterator[Database]:
-    made = Database(postgresql)
-    yield made
-    made.close()
+from tests.faults.harness import FaultyStorage, Launcher, LossyProxy, made_faulty
 
 
 @pytest.fixture
