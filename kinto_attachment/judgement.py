@@ -1,6 +1,5 @@
 """What can be wrong with a record's attachment, and whether it is. Asks the store alone."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from kinto_attachment.attachments import Target
 from kinto_attachment.links import Link
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage
+from kinto_attachment.verification import size_and_sha256
 
 MISSING, SIZE, HASH = "missing", "size", "hash"
 UNLINKED, OUTSIDE, FORGED = "unlinked", "outside", "forged"
@@ -90,20 +90,12 @@ class Judge:
             size = self._store.stat(link.key).size
             if size != link.size:
                 return [seen.finding(SIZE, f"{link.key} has {size} bytes, not {link.size}")]
-            if self._hashes and (digest := self._digest(link.key)) != link.hash:
+            digest = size_and_sha256(self._store, link.key)[1] if self._hashes else link.hash
+            if digest != link.hash:
                 return [seen.finding(HASH, f"{link.key} has {digest}, not {link.hash}")]
         except FileNotFoundError:
             return [seen.finding(MISSING, link.key)]
         return [] if seen.known else [seen.finding(UNLINKED, link.key)]
-
-    def _digest(self, key: str) -> str:
-        digest, reader = hashlib.sha256(), self._store.open(key)
-        try:
-            for chunk in reader:
-                digest.update(chunk)
-        finally:
-            reader.close()
-        return digest.hexdigest()
 
     def _is_outside(self, location: object) -> bool:
         base = str(self._settings.values["base_url"] or "")

@@ -114,8 +114,9 @@ class Settings:
 
     def file_id_in(self, location: object) -> str | None:
         """The id of the file that a ``location`` names, whoever stored it, or None."""
-        key = self.key_in(location)
-        return keys.id_in_location(location) or (keys.file_id(key) if key else None)
+        carried = keys.id_in_location(location)
+        key = None if carried else self.any_key_in(location)
+        return keys.file_id(key) if key else carried
 
     def announced_base_url(self) -> str | None:
         """The capability's ``base_url``; None stands for the server's own URL."""

@@ -153,18 +153,27 @@ class Verifier:
     def _read(self, key: str) -> tuple[int, str]:
         """Size and SHA-256 of a file."""
         try:
-            return self._read_once(key)
+            return size_and_sha256(self._store, key, self._pace.spend)
         except StorageError:  # Among millions of files, a connection breaks now and then.
-            return self._read_once(key)
+            return size_and_sha256(self._store, key, self._pace.spend)
 
-    def _read_once(self, key: str) -> tuple[int, str]:
-        size, digest = 0, hashlib.sha256()
-        with contextlib.closing(self._store.open(key)) as chunks:
-            for chunk in chunks:
-                size += len(chunk)
-                digest.update(chunk)
-                self._pace.spend(len(chunk))
-        return size, digest.hexdigest()
+
+def size_and_sha256(
+    store: Storage, key: str, spend: Callable[[int], object] = lambda _: None
+) -> tuple[int, str]:
+    """Read a file once: its bytes, and its SHA-256 in 64 hex digits.
+
+    :param spend: called with the number of bytes after each chunk.
+    :raises FileNotFoundError: there is none.
+    :raises kinto_attachment.storage.StorageError: as the store failed.
+    """
+    size, digest = 0, hashlib.sha256()
+    with contextlib.closing(store.open(key)) as chunks:
+        for chunk in chunks:
+            size += len(chunk)
+            digest.update(chunk)
+            spend(len(chunk))
+    return size, digest.hexdigest()
 
 
 def _difference(link: Link, size: int, digest: str) -> Finding | None:
