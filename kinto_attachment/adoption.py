@@ -73,14 +73,6 @@ def is_forged(value: Any, holders: Iterable[Link]) -> bool:
     return bool(said) and value not in said
 
 
-def names_key(location: object, key: str) -> bool:
-    """Whether a location ends in this key, whatever URL stands, or stood, before it."""
-    if not isinstance(location, str):
-        return False
-    path = unquote(location)
-    return path == key or path.endswith(f"/{key}")
-
-
 @dataclass(frozen=True)
 class PublishedLink:
     """A link as 8.x and 9.x wrote it. ``key``: where the file lies in the store."""
@@ -95,6 +87,15 @@ class PublishedLink:
         """The record that the file was uploaded to."""
         return Target.of_uri(self.record_uri)
 
+    def backed_by(self, value: object) -> bool:
+        """Whether a record's ``attachment`` names the file, whatever URL stands, or stood,
+        before its key."""
+        location = value.get("location") if isinstance(value, dict) else None
+        if not isinstance(location, str):
+            return False
+        path = unquote(location)
+        return path == self.key or path.endswith(f"/{self.key}")
+
 
 class PublishedLinks:
     """The links of 8.x and 9.x in one Kinto storage, all below one parent."""
@@ -102,12 +103,8 @@ class PublishedLinks:
     def __init__(self, storage: Any) -> None:
         self._storage = storage
 
-    def to(self, key: str) -> Iterator[PublishedLink]:
-        """Those to one file. They have no index: this reads all of them."""
-        return self._where("location", [key])
-
     def to_files(self, wanted: Iterable[str]) -> Iterator[PublishedLink]:
-        """Those to any of these keys; reads all of them."""
+        """Those to any of these keys. They have no index: this reads all of them."""
         return self._where("location", wanted)
 
     def of_records(self, record_uris: Iterable[str]) -> Iterator[PublishedLink]:

@@ -134,7 +134,7 @@ class Bookkeeping:
         return any(
             (find(self._request, link.target) or {}).get("attachment") == new
             and self._may_copy(link.target, payload)
-            for link in (published.to(key) if key else ())
+            for link in published.to_files([key] if key else [])
         )
 
     def _share(self, target: Target, new: Any, file_id: str, payload: Any) -> Link | None:

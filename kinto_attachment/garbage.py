@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 
 import transaction
@@ -17,7 +17,7 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import page_by_page, values_of
+from kinto_attachment.stored_records import page_by_page, value_of, values_of
 
 FEW = 100
 """Files that may go whatever their share is, as long as some others are named by a record."""
@@ -150,15 +150,8 @@ class Collector:
         return len(doomed)
 
     def _unbacked(self, links: list[Link]) -> list[Link]:
-        dead = []
-        ordered = sorted(links, key=lambda link: link.record_uri)
-        for collection_uri, some in groupby(ordered, key=lambda link: link.target.collection_uri):
-            group = list(some)
-            named = values_of(
-                self._storage, collection_uri, [link.target.record_id for link in group]
-            )
-            dead += [k for k in group if named.get(k.target.record_id) != k.value]
-        return dead
+        named = values_of(self._storage, (link.target for link in links))
+        return [link for link in links if named.get(link.record_uri) != link.value]
 
     def _remove_link(self, link: Link) -> bool:
         """Remove a dead link; put it back where its record has come to name it meanwhile.
@@ -169,9 +162,7 @@ class Collector:
             removed = self._links.remove(link)
         if removed:
             with transaction.manager:
-                target = link.target
-                now = values_of(self._storage, target.collection_uri, [target.record_id])
-                if now.get(target.record_id) == link.value:
+                if value_of(self._storage, link.target) == link.value:
                     self._links.add(link)
                     removed = False
         return removed

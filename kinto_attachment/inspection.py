@@ -6,6 +6,7 @@ Pages of records come with their links by primary key, so memory does not grow. 
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import transaction
@@ -17,7 +18,7 @@ from kinto_attachment.garbage import Collector
 from kinto_attachment.judgement import DEAD_LINK, UNNAMED, Finding, Judge, Seen
 from kinto_attachment.links import PAGE, Link, Links
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import attached, locations, page_by_page, values_of
+from kinto_attachment.stored_records import attached, locations, page_by_page, value_of, values_of
 
 JOBS = 8
 """Files that are looked at at once: a store far away takes its time for each."""
@@ -97,7 +98,7 @@ class Inspector:
         if _fits(link, value):
             return Seen(target, value, link, known=True)
         for published in old:
-            if adoption.names_key(value.get("location"), published.key):
+            if published.backed_by(value):
                 made = adoption.link_of(target, value, published.key)
                 return Seen(target, value, made, known=True)
         key = self._settings.any_key_in(value.get("location"))
@@ -109,19 +110,16 @@ class Inspector:
         file_id = self._file_id(value)
         if adoption.is_forged(value, self._links.of_files([file_id] if file_id else [])):
             return True
-        others = []
-        for link in self._published.to(key) if key and self._unmigrated else ():
-            found = values_of(self._storage, link.target.collection_uri, [link.target.record_id])
-            named = found.get(link.target.record_id) or {}
-            others += [named] if adoption.names_key(named.get("location"), link.key) else []
+        published = list(self._published.to_files([key])) if key and self._unmigrated else []
+        values = values_of(self._storage, (link.target for link in published))
+        named = [(values.get(link.record_uri), link) for link in published]
+        others = [other for other, link in named if link.backed_by(other)]
         return bool(others) and value not in others
 
     def _still(self, finding: Finding) -> bool:
         """Whether the record still says so: it may have been replaced or deleted meanwhile."""
-        target = Target.of_uri(finding.place)
         with transaction.manager:
-            now = values_of(self._storage, target.collection_uri, [target.record_id])
-        return bool(now.get(target.record_id) == finding.value)
+            return bool(value_of(self._storage, Target.of_uri(finding.place)) == finding.value)
 
     def _of_links(self) -> Iterator[Finding]:
         for page, dead in self._collector.dead_links():
@@ -137,17 +135,12 @@ class Inspector:
             yield from (Finding(DEAD_LINK, k.record_uri, k.key, k) for k in dead)
 
     def _unnamed(self, page: list[PublishedLink]) -> list[PublishedLink]:
-        return [link for link in page if not self._is_named(link)]
-
-    def _is_named(self, link: PublishedLink) -> bool:
-        target = link.target
-        found = values_of(self._storage, target.collection_uri, [target.record_id])
-        value = found.get(target.record_id)
-        return isinstance(value, dict) and adoption.names_key(value.get("location"), link.key)
+        values = values_of(self._storage, (link.target for link in page))
+        return [link for link in page if not link.backed_by(values.get(link.record_uri))]
 
     def _of_files(self) -> Iterator[Finding]:
         files = self._store.files()
-        while page := [file for _, file in zip(range(PAGE), files, strict=False)]:
+        while page := list(islice(files, PAGE)):
             old = {keys.file_id(f.key): f.key for f in page if f.modified < self._before}
             with transaction.manager:
                 for file_id in self._links.held(old):

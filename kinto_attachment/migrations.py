@@ -7,7 +7,6 @@ is, for ``kinto-attachment doctor`` to show.
 
 import logging
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from kinto.core.storage.postgresql import PostgreSQLPluginMigration
@@ -106,16 +105,12 @@ class Adopter:
             pass  # Each page is committed.
 
     def _move_page(self, page: list[PublishedLink]) -> None:
-        page.sort(key=lambda link: link.record_uri)
-        for uri, links in groupby(page, key=lambda link: link.target.collection_uri):
-            group = list(links)
-            values = values_of(self._storage, uri, [k.target.record_id for k in group])
-            for link in group:
-                self._move(link, values.get(link.target.record_id))
+        values = values_of(self._storage, (link.target for link in page))
+        for link in page:
+            self._move(link, values.get(link.record_uri))
 
     def _move(self, link: PublishedLink, value: Any) -> None:
-        names = isinstance(value, dict) and adoption.names_key(value.get("location"), link.key)
-        ours = adoption.link_of(link.target, value, link.key) if names else None
+        ours = adoption.link_of(link.target, value, link.key) if link.backed_by(value) else None
         if ours is None:
             self.done.left += 1
             return

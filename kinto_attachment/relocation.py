@@ -7,7 +7,6 @@ transaction as the link. Nobody's permissions are asked for, and none are change
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any
 
 import transaction
@@ -156,12 +155,9 @@ class Relocation:
         """Without those whose record says something else: it is changing, or the link is gc's."""
         found = [change for change in changes if change.link.kept]
         named = [change for change in changes if not change.link.kept]
-        named.sort(key=lambda change: change.link.record_uri)
-        for uri, some in groupby(named, lambda change: change.link.target.collection_uri):
-            group = [(change.link.target.record_id, change) for change in some]
-            values = values_of(self._storage, uri, [record_id for record_id, _ in group])
-            found += [c for i, c in group if values.get(i) in (c.link.value, c.value)]
-        return found
+        values = values_of(self._storage, (change.link.target for change in named))
+        wanted = [(values.get(change.link.record_uri), change) for change in named]
+        return found + [c for value, c in wanted if value in (c.link.value, c.value)]
 
     def _write(self, change: Change) -> bool:
         """Whether there was something to write. The link comes first: the listeners, which run

@@ -1,26 +1,39 @@
 """Records as they are stored, read in bulk by commands: no request, no permissions."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from typing import Any, TypeVar
 
 import transaction
 from kinto.core.storage import Filter, Sort
 from kinto.core.utils import COMPARISON
 
+from kinto_attachment.attachments import Target
 from kinto_attachment.links import PAGE
 
 Page = TypeVar("Page")
 Seen = TypeVar("Seen")
 
 
-def values_of(storage: Any, collection_uri: str, record_ids: Iterable[str]) -> dict[str, Any]:
-    """The ``attachment`` of each of these records of a collection that exists, by record id."""
-    records = storage.list_all(
-        resource_name="record",
-        parent_id=collection_uri,
-        filters=[Filter("id", sorted(set(record_ids)), COMPARISON.IN)],
-    )
-    return {record["id"]: record.get("attachment") for record in records}
+def values_of(storage: Any, targets: Iterable[Target]) -> dict[str, Any]:
+    """The ``attachment`` of each of these records that exists, by the record's URI; one look-up
+    for each collection."""
+    found = {}
+    ordered = sorted(targets, key=lambda target: target.uri)
+    for uri, some in groupby(ordered, key=lambda target: target.collection_uri):
+        record_ids = sorted({target.record_id for target in some})
+        records = storage.list_all(
+            resource_name="record",
+            parent_id=uri,
+            filters=[Filter("id", record_ids, COMPARISON.IN)],
+        )
+        found.update({f"{uri}/records/{r['id']}": r.get("attachment") for r in records})
+    return found
+
+
+def value_of(storage: Any, target: Target) -> Any:
+    """The ``attachment`` of one record; None where it has none, or does not exist."""
+    return values_of(storage, [target]).get(target.uri)
 
 
 def attached(storage: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
