@@ -30,8 +30,9 @@ serve: $(VENV)/.serve ## run a Kinto with attachments to try out
 tests: lint ## check the style and the types, run the tests, report the coverage
 	@$(VENV)/bin/python -m pytest --cov --ignore tests/clients $(PARALLEL) $(ARGS)
 
-tests-clients: $(VENV)/.tests $(VENV)-published/.done ## run the tests that need nginx, Chromium and the published plugin
-	@PUBLISHED=$(VENV)-published $(VENV)/bin/python -m pytest tests/clients $(ARGS)
+tests-clients: $(VENV)/.clients $(VENV)-published/.done $(VENV)-node/.done $(VENV)-admin/.done ## run the clients that people use: curl, HTTPie, Python, Node, Chromium, Kinto Admin
+	@PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules ADMIN=$(VENV)-admin \
+		$(VENV)/bin/python -m pytest tests/clients $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/.tests ## check the style and the types
 	@$(VENV)/bin/ruff check .
@@ -57,7 +58,7 @@ dist: $(VENV)/.dist ## build the source archive and the wheel
 	@$(VENV)/bin/twine check --strict dist/*
 
 clean: ## remove what these targets made, except the data of `serve`
-	@rm -rf $(VENV) $(VENV)-published .tox build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(VENV)-published $(VENV)-node $(VENV)-admin .tox build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv puts there: an interrupted creation is done again.
@@ -79,6 +80,20 @@ $(VENV)-published/.done: | $(VENV)/bin/pip
 	@$(PYTHON) -m venv $(VENV)-published
 	@$(VENV)-published/bin/python -m pip install -qq --disable-pip-version-check \
 		kinto-attachment==8.0.0 'kinto[postgresql]' waitress gunicorn
+	@touch $@
+
+$(VENV)/.clients: setup.py | $(VENV)/bin/pip
+	@$(PIP_INSTALL) --editable '.[clients]'
+	@touch $@ $(VENV)/.tests $(VENV)/.serve
+
+# Clients in JavaScript: kinto.js.
+$(VENV)-node/.done:
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)-node kinto@17.1.1
+	@touch $@
+
+# Kinto Admin: the last release of Kinto whose archive has it built is not the newest.
+$(VENV)-admin/.done: | $(VENV)/bin/pip
+	@$(PIP_INSTALL) --no-deps --target $(VENV)-admin kinto==24.1.1
 	@touch $@
 
 $(VENV)/.dist: | $(VENV)/bin/pip

@@ -24,11 +24,13 @@ def version() -> str:
 S3 = ["boto3>=1.36"]
 GCLOUD = ["google-cloud-storage>=2.14"]
 POSTGRESQL = ["kinto[postgresql]"]
+SYNC = ["kinto-http>=11.7"]
 
 TESTS = [
     *S3,
     *GCLOUD,
     *POSTGRESQL,
+    *SYNC,
     # The runner and its measures.
     "pytest>=8.4",
     "pytest-cov>=7",
@@ -45,7 +47,6 @@ TESTS = [
     "gunicorn>=23",
     "waitress>=3",
     "httpie>=3.2",
-    "kinto-http>=11.7",
     "requests>=2.32",
     "webtest>=3.0",
     # What the answers are checked with.
@@ -53,6 +54,9 @@ TESTS = [
     "prometheus-client>=0.20",
     "psutil>=6",
 ]
+
+# What drives Chromium.
+CLIENTS = [*TESTS, "playwright>=1.55"]
 
 setup(
     name="kinto-attachment",
@@ -93,7 +97,9 @@ setup(
         "s3": S3,
         "gcloud": GCLOUD,
         "postgresql": POSTGRESQL,
+        "sync": SYNC,
         "tests": TESTS,
+        "clients": CLIENTS,
     },
     entry_points={
         "console_scripts": ["kinto-attachment = kinto_attachment.commands:main"],

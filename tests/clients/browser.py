@@ -1,10 +1,7 @@
-"""Headless Chromium before a real Kinto: pages of the same origin, and what they report."""
+"""Pages of Kinto's own origin for a browser, and what they report."""
 
 import contextlib
 import json
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,18 +12,6 @@ import waitress.server
 
 from tests import parts
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--no-first-run",
-    "--mute-audio",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-]
 WITHIN = 120
 """Seconds that a page may take to report."""
 
@@ -78,6 +63,12 @@ class Site:
 
         return self._app(environ, started)
 
+    def close(self) -> None:
+        """End the server, whose loop lasts as long as the browser keeps a connection."""
+        for channel in list(self.server.active_channels.values()):
+            channel.handle_close()
+        self.server.close()
+
     @property
     def reports(self) -> dict[str, Any]:
         return dict(self._reports)
@@ -99,23 +90,6 @@ def running(folder: Path, **more: str) -> Iterator[Site]:
         yield site
     finally:
         # waitress has no call to stop it from another thread: its sockets are closed.
-        site.server.trigger.pull_trigger(site.server.close)
+        site.server.trigger.pull_trigger(site.close)
         site.server.task_dispatcher.shutdown()
         thread.join()
-
-
-@contextlib.contextmanager
-def chromium(url: str, folder: Path) -> Iterator[None]:
-    """A browser that shows a page until the block ends."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert program, "Chromium is not installed: what a browser does can't be tried"
-    environment = {**os.environ, "HOME": str(folder)}
-    command = [program, *FLAGS, f"--user-data-dir={folder / 'profile'}"]
-    command += ["--remote-debugging-port=0", url]  # Without it, headless ends after the load.
-    with (folder / "chromium.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from playwright.sync_api import Page
 
-from tests.clients.browser import Site, chromium, running
+from tests.clients.browser import Site, running
 
 ALICE = ("alice", "secret")
 RECORDS = "/v1/buckets/default/collections/attacks/records"
@@ -93,23 +94,23 @@ def frames(paths: list[str], most: int) -> tuple[str, bytes]:
     return "text/html", page.encode()
 
 
-def test_the_attacks_do_run_where_nothing_protects(tmp_path: Path) -> None:
+def test_the_attacks_do_run_where_nothing_protects(tmp_path: Path, page: Page) -> None:
     """The control: otherwise the next test could not fail."""
     with running(tmp_path) as site:
         for name, (kind, _) in ATTACKS.items():
             site.pages[f"/{name}"] = (kind, content(name, name))
         site.pages["/page"] = frames([f"/{name}" for name in ATTACKS], 20_000)
-        with chromium(f"{site.origin}/page", tmp_path):
-            for name in ("page.html", "page.xhtml", "picture.svg", "feed.xml"):
-                site.wait_for(name)
+        page.goto(f"{site.origin}/page")
+        for name in ("page.html", "page.xhtml", "picture.svg", "feed.xml"):
+            site.wait_for(name)
 
 
-def test_html_svg_xml_and_pdf_that_were_uploaded_run_no_script(tmp_path: Path) -> None:
+def test_html_svg_xml_and_pdf_that_were_uploaded_run_no_script(tmp_path: Path, page: Page) -> None:
     with running(tmp_path) as site:
         paths = [attach(site, name, content(name, name)) for name in ATTACKS]
         site.pages["/page"] = frames(paths, 5_000)
-        with chromium(f"{site.origin}/page", tmp_path):
-            site.wait_for("done")
+        page.goto(f"{site.origin}/page")
+        site.wait_for("done")
 
         opened = {path for method, path, _, status in site.seen if status.startswith("200")}
         assert set(paths) <= opened
@@ -117,14 +118,16 @@ def test_html_svg_xml_and_pdf_that_were_uploaded_run_no_script(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["page.html", "picture.svg", "paper.pdf"])
-def test_an_attack_that_is_opened_by_itself_runs_no_script(tmp_path: Path, name: str) -> None:
+def test_an_attack_that_is_opened_by_itself_runs_no_script(
+    tmp_path: Path, page: Page, name: str
+) -> None:
     opener = "<!DOCTYPE html><script>open({0!r}); setTimeout(() => {1}, 3000)</script>"
     with running(tmp_path) as site:
         path = attach(site, name, content(name, name))
-        page = opener.format(path, SCRIPT.format("done"))
-        site.pages["/page"] = ("text/html", page.encode())
-        with chromium(f"{site.origin}/page", tmp_path):
-            site.wait_for("done")
+        opening = opener.format(path, SCRIPT.format("done"))
+        site.pages["/page"] = ("text/html", opening.encode())
+        page.goto(f"{site.origin}/page")
+        site.wait_for("done")
 
         assert set(site.reports) == {"done"}
 
@@ -150,13 +153,13 @@ def wav(size: int) -> bytes:
     return head + bytes(size - 44)
 
 
-def test_a_video_of_50_mib_is_sought_by_ranges(tmp_path: Path) -> None:
+def test_a_video_of_50_mib_is_sought_by_ranges(tmp_path: Path, page: Page) -> None:
     with running(tmp_path) as site:
         path = attach(site, "film.wav", wav(FILM))
         site.pages["/page"] = ("text/html", SEEK.format(url=path).encode())
         site.seen.clear()
-        with chromium(f"{site.origin}/page", tmp_path):
-            where = site.wait_for("seeked")
+        page.goto(f"{site.origin}/page")
+        where = site.wait_for("seeked")
 
         assert where > 0.9
         late = [
