@@ -74,7 +74,9 @@ DELETIONS = {
 @every_backend()
 def test_files_go_with_their_records_however_they_are_deleted(owner: Client, what: str) -> None:
     owner.upload(fields={"data": '{"wanted": true}'})
-    for number in range(30):
+    # More than 25 at once are looked up in another way; the store makes no difference there.
+    more = 30 if owner.server.files and what != "the record" else 3
+    for number in range(more):
         path = f"{COLLECTION}/records/r{number}/attachment"
         owner.upload(path, fields={"data": '{"wanted": true}'})
     neighbour = "/buckets/pictures_2/collections/album/records/first"
@@ -83,7 +85,7 @@ def test_files_go_with_their_records_however_they_are_deleted(owner: Client, wha
 
     owner.delete(DELETIONS[what])
 
-    left = 31 if what == "the record" else 1
+    left = more + 1 if what == "the record" else 1
     assert len(owner.server.stored_keys()) == left
     owner.server.assert_agreement()
 

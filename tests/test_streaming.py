@@ -104,8 +104,7 @@ def test_a_refused_client_is_answered_before_it_has_sent_its_body(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["waitress", "gunicorn"])
-@pytest.mark.parametrize("percent", [0, 10, 50, 99])
-def test_a_client_that_goes_away_changes_nothing(tmp_path: Path, kind: str, percent: int) -> None:
+def test_a_client_that_goes_away_changes_nothing(tmp_path: Path, kind: str) -> None:
     old, form = parts.multipart([("attachment", "a.txt", "text/plain", b"old")])
     body, _ = parts.multipart([("attachment", "a.txt", "text/plain", b"n" * 3_000_000)])
     with server(kind, tmp_path) as kinto:
@@ -116,15 +115,16 @@ def test_a_client_that_goes_away_changes_nothing(tmp_path: Path, kind: str, perc
             f"POST /v1{NORMAL} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
             f"Content-Type: {form}\r\nAuthorization: {CREDENTIALS['Authorization']}\r\n\r\n"
         )
-        with socket.create_connection((host, int(port)), timeout=60) as client:
-            client.sendall(head.encode() + body[: len(body) * percent // 100])
-            client.shutdown(socket.SHUT_WR)
-            while client.recv(65536):
-                pass  # Until the server has noticed, and answered or hung up.
+        for percent in (0, 10, 50, 99):
+            with socket.create_connection((host, int(port)), timeout=60) as client:
+                client.sendall(head.encode() + body[: len(body) * percent // 100])
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):
+                    pass  # Until the server has noticed, and answered or hung up.
 
-        assert stored(kinto) == [before]
-        assert list((kinto.files / ".unfinished").iterdir()) == []
-        assert download(kinto, NORMAL) == (3, parts.sha256(b"old"))
+            assert stored(kinto) == [before], percent
+            assert list((kinto.files / ".unfinished").iterdir()) == [], percent
+            assert download(kinto, NORMAL) == (3, parts.sha256(b"old"))
 
 
 def stored(kinto: Kinto) -> list[Path]:
