@@ -253,3 +253,17 @@ def test_a_readonly_server_serves_files_and_refuses_the_rest(
     assert client.get(ATTACHMENT).body == b"old"
     assert client.get("/__heartbeat__").json["attachments"] is True
     writable.assert_agreement()
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_precondition_that_only_begins_with_a_star_is_refused(
+    owner: Client, method: str, header: str
+) -> None:
+    owner.upload(content=b"old")
+
+    answer = owner.request(method, ATTACHMENT, 400, headers={header: "*x"})
+
+    assert "integer between double quotes" in answer.json["message"]
+    assert owner.get(ATTACHMENT).body == b"old"
+    owner.server.assert_agreement()
