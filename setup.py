@@ -53,6 +53,7 @@ TESTS = [
     "openapi-spec-validator>=0.7",
     "prometheus-client>=0.20",
     "psutil>=6",
+    "schemathesis>=4.32",  # makes requests of the OpenAPI description
 ]
 
 # What drives Chromium.

@@ -1,169 +1,222 @@
-"""How the endpoint looks in Kinto's ``/__api__`` (OpenAPI 2.0). Nothing is enforced here."""
+"""Our operations in Kinto's ``/__api__`` (OpenAPI 2.0). Nothing is enforced here.
+
+Kinto's generator knows neither forms nor files, nor any media type but JSON; and it repeats a
+schema wherever that is used, of which client generators make as many classes. So our part is
+written out here, and joined to what it made of the views.
+"""
 
 from typing import Any
 
-import colander
-from kinto.core.cornice_swagger.converters.schema import TypeConverter
-from kinto.core.errors import ErrorSchema
-from kinto.core.openapi import OpenAPI
 from pyramid.config import Configurator
+from pyramid.events import BeforeRender
+
+_ERROR = {"$ref": "#/definitions/AttachmentError"}
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "integer"}
 
 
-class FormField(colander.SchemaType):
-    """A part of a multipart form: the specification knows it, colander does not."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-
-class Binary(colander.SchemaType):
-    """Bytes, as body or as response."""
+def _object(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [*required],
+        "properties": {**required, **optional},
+    }
 
 
-class _FormFieldConverter(TypeConverter):
-    def __call__(self, node: colander.SchemaNode) -> dict[str, Any]:
-        return {"in": "formData", "type": node.typ.kind}
-
-
-class _BinaryConverter(TypeConverter):
-    def __call__(self, node: colander.SchemaNode) -> dict[str, Any]:
-        return {"type": "string", "format": "binary"}
-
-
-class AttachmentSchema(colander.MappingSchema):
-    filename = colander.SchemaNode(colander.String())
-    hash = colander.SchemaNode(colander.String(), description="SHA-256, 64 hex digits")
-    location = colander.SchemaNode(colander.String())
-    mimetype = colander.SchemaNode(colander.String())
-    size = colander.SchemaNode(colander.Integer(), description="bytes")
-
-
-class RecordHeaders(colander.MappingSchema):
-    ETag = colander.SchemaNode(colander.String())
-    Location = colander.SchemaNode(colander.String())
-
-
-class StoredResponse(colander.MappingSchema):
-    body = AttachmentSchema()
-    header = RecordHeaders()
-
-
-class FileResponse(colander.MappingSchema):
-    body = colander.SchemaNode(Binary())
-
-
-class EmptyResponse(colander.MappingSchema):
-    pass
-
-
-class ErrorResponse(colander.MappingSchema):
-    body = ErrorSchema()
-
-
-class Preconditions(colander.MappingSchema):
-    if_match = colander.SchemaNode(colander.String(), name="If-Match", missing=colander.drop)
-    if_none_match = colander.SchemaNode(
-        colander.String(), name="If-None-Match", missing=colander.drop
-    )
-
-
-class FormParts(Preconditions):
-    attachment = colander.SchemaNode(FormField("file"), description="the file")
-    data = colander.SchemaNode(
-        FormField("string"), missing=colander.drop, description="other fields, a JSON object"
-    )
-    permissions = colander.SchemaNode(
-        FormField("string"), missing=colander.drop, description="permissions, a JSON object"
-    )
-
-
-class FormRequest(colander.MappingSchema):
-    header = FormParts()
-
-
-class FileName(colander.MappingSchema):
-    filename = colander.SchemaNode(colander.String(), missing=colander.drop)
-
-
-class RawRequest(colander.MappingSchema):
-    header = Preconditions()
-    querystring = FileName()
-    body = colander.SchemaNode(Binary(), name="body")
-
-
-class ConditionalRequest(colander.MappingSchema):
-    header = Preconditions()
-
-
-class LinkLife(colander.MappingSchema):
-    expires_in = colander.SchemaNode(
-        colander.Integer(), missing=colander.drop, description="seconds"
-    )
-
-
-class LinkOrder(colander.MappingSchema):
-    data = LinkLife(missing=colander.drop)
-
-
-class LinkRequest(colander.MappingSchema):
-    body = LinkOrder(missing=colander.drop)
-
-
-class SignedLink(LinkLife):
-    url = colander.SchemaNode(colander.String())
-    expires = colander.SchemaNode(colander.Integer(), description="seconds since 1970")
-
-
-class LinkAnswer(colander.MappingSchema):
-    data = SignedLink()
-
-
-class LinkResponse(colander.MappingSchema):
-    body = LinkAnswer()
-
-
-_MEANINGS = {
-    "200": (StoredResponse, "The file of an existing record was stored."),
-    "201": (StoredResponse, "The record was created with its file."),
-    "204": (EmptyResponse, "The attachment is gone."),
-    "206": (FileResponse, "A range of the file."),
-    "302": (EmptyResponse, "The file is at the store's own URL."),
-    "303": (EmptyResponse, "Stored; see the record. For HTML forms, and with legacy_format."),
-    "304": (EmptyResponse, "The file has not changed."),
-    "400": (ErrorResponse, "The request can't be used; the message says why."),
-    "401": (ErrorResponse, "Authentication is needed."),
-    "403": (ErrorResponse, "Not allowed."),
-    "404": (ErrorResponse, "Bucket, collection, record or attachment is missing."),
-    "409": (ErrorResponse, "Changed by somebody else at the same time: retry."),
-    "411": (ErrorResponse, "Content-Length is missing."),
-    "412": (ErrorResponse, "The record was modified meanwhile."),
-    "413": (ErrorResponse, "The file is too large; the message has the limit in bytes."),
-    "415": (ErrorResponse, "Not multipart/form-data."),
-    "416": (EmptyResponse, "The range lies outside of the file."),
-    "503": (ErrorResponse, "The store can't be reached: retry later."),
-    "507": (ErrorResponse, "The store has no space left: retry later."),
+DEFINITIONS = {
+    "Attachment": _object(
+        {
+            "filename": _TEXT,
+            "hash": {**_TEXT, "description": "SHA-256, 64 hex digits"},
+            "location": _TEXT,
+            "mimetype": _TEXT,
+            "size": {**_NUMBER, "description": "bytes"},
+        }
+    ),
+    "AttachmentLink": _object(
+        {
+            "data": _object(
+                {
+                    "url": _TEXT,
+                    "expires_in": {**_NUMBER, "description": "seconds"},
+                    "expires": {**_NUMBER, "description": "seconds since 1970"},
+                }
+            )
+        }
+    ),
+    "AttachmentLinkOrder": {
+        "type": "object",
+        "properties": {
+            "data": {
+                "type": "object",
+                "properties": {"expires_in": {**_NUMBER, "minimum": 1, "description": "seconds"}},
+            }
+        },
+    },
+    "AttachmentError": _object(
+        {"code": _NUMBER, "errno": _NUMBER, "error": _TEXT},
+        message=_TEXT,
+        info=_TEXT,
+        details={},
+    ),
 }
 
 
-def responses(*statuses: str, **special: Any) -> dict[str, Any]:
-    """``response_schemas`` for a view; ``default`` is Kinto's error body."""
-    schemas = {code: _MEANINGS[code][0](description=_MEANINGS[code][1]) for code in statuses}
-    schemas.update({code.lstrip("_"): schema for code, schema in special.items()})
-    schemas["default"] = ErrorResponse(description="Another error, in Kinto's format.")
-    return schemas
+def _parameter(name: str, place: str, description: str, **how: Any) -> dict[str, Any]:
+    return {"name": name, "in": place, "description": description, "type": "string", **how}
 
 
-def whole_file() -> Any:
-    """The 200 of a download."""
-    return FileResponse(description="The file.")
+def _headers(**meanings: str) -> dict[str, Any]:
+    return {
+        name.replace("_", "-"): {**_TEXT, "description": meaning}
+        for name, meaning in meanings.items()
+    }
 
 
-def signed_link() -> Any:
-    """The 200 of an order for a link."""
-    return LinkResponse(description="The link.")
+_VERSION = r'^(\*|"[0-9]+")$'
+_PRECONDITIONS = [
+    _parameter("If-Match", "header", "the record's ETag", pattern=_VERSION),
+    _parameter("If-None-Match", "header", "* where the record must be new", pattern=_VERSION),
+]
+_DIGEST = _parameter("Repr-Digest", "header", "sha-256=:<base64>: of the file, to be checked")
+_CONDITIONS = [
+    _parameter("If-None-Match", "header", "ETag of the file that is there already"),
+    _parameter("If-Modified-Since", "header", "an HTTP date"),
+    _parameter("Range", "header", "bytes=<first>-<last>"),
+    _parameter("If-Range", "header", "ETag of the file that the range is of"),
+]
+
+_VERSIONS = _headers(ETag="version of the record", Last_Modified="of the record")
+_STORED = {
+    "schema": {"$ref": "#/definitions/Attachment"},
+    "headers": {**_VERSIONS, **_headers(Location="URL of the record")},
+}
+_OF_FILE = {
+    "headers": _headers(
+        ETag="hash of the file",
+        Last_Modified="of the file",
+        Repr_Digest="sha-256=:<base64>:",
+        Content_Disposition="name of the file",
+        Content_Range="where a range was asked for",
+    )
+}
+_FILE = {"schema": {"type": "file"}, **_OF_FILE}
+_ELSEWHERE = {"headers": _headers(Location="where to go on")}
+_REFUSED = {"schema": _ERROR}
+_LATER = {"schema": _ERROR, "headers": _headers(Retry_After="seconds")}
+_MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "200": ("The file of an existing record was stored.", _STORED),
+    "201": ("The record was created with its file.", _STORED),
+    "204": ("The attachment is gone.", {"headers": _VERSIONS}),
+    "206": ("A range of the file.", _FILE),
+    "302": ("The file is at the store's own URL.", _ELSEWHERE),
+    "303": ("Stored; see the record. For HTML forms, and with legacy_format.", _ELSEWHERE),
+    "304": ("The file has not changed.", _OF_FILE),
+    "400": ("The request can't be used; the message says why.", _REFUSED),
+    "401": ("Authentication is needed.", _REFUSED),
+    "403": ("Not allowed.", _REFUSED),
+    "404": ("Bucket, collection, record or attachment is missing.", _REFUSED),
+    "405": ("The server is read-only.", _REFUSED),
+    "409": ("Changed by somebody else at the same time: retry.", _REFUSED),
+    "411": ("Content-Length is missing.", _REFUSED),
+    "412": ("The record was modified meanwhile.", _REFUSED),
+    "413": ("The file is too large; the message has the limit in bytes.", _REFUSED),
+    "415": ("Not multipart/form-data.", _REFUSED),
+    "416": ("The range lies outside of the file.", _OF_FILE),
+    "503": ("Records or files can't be reached: retry later.", _LATER),
+    "507": ("The store has no space left: retry later.", _LATER),
+    "default": ("Another error, in Kinto's format.", _REFUSED),
+}
+
+
+def _responses(statuses: str, **special: Any) -> dict[str, Any]:
+    found = {code: _MEANINGS[code] for code in [*statuses.split(), "default"]}
+    described = {code: {"description": text, **more} for code, (text, more) in found.items()}
+    return {**described, **{code.lstrip("_"): answer for code, answer in special.items()}}
+
+
+_UPLOAD = "200 201 303 400 401 403 404 405 409 411 412 413 503 507"
+_DOWNLOAD = {
+    # Files of any type, and errors. Some generators know no "*/*", and take what comes first.
+    "produces": ["application/octet-stream", "application/json", "*/*"],
+    "parameters": _CONDITIONS,
+}
+OPERATIONS: dict[str, dict[str, Any]] = {
+    "upload_attachment": {
+        "parameters": [
+            *_PRECONDITIONS,
+            _DIGEST,
+            _parameter("attachment", "formData", "the file", type="file", required=True),
+            _parameter("data", "formData", "other fields of the record, a JSON object"),
+            _parameter("permissions", "formData", "of the record, a JSON object"),
+        ],
+        "responses": _responses(f"{_UPLOAD} 415"),
+    },
+    "put_attachment": {
+        # Any type will do; some generators leave out an operation with "*/*" here.
+        "consumes": ["application/octet-stream"],
+        "parameters": [
+            *_PRECONDITIONS,
+            _DIGEST,
+            _parameter("filename", "query", "name of the file, with its extension"),
+            {
+                "name": "file",
+                "in": "body",
+                "required": True,
+                "schema": {"type": "string", "format": "binary"},
+            },
+        ],
+        "responses": _responses(_UPLOAD),
+    },
+    "get_attachment": {
+        **_DOWNLOAD,
+        "responses": _responses(
+            "206 302 304 400 401 403 404 416 503", _200={"description": "The file.", **_FILE}
+        ),
+    },
+    "delete_attachment": {
+        "parameters": _PRECONDITIONS,
+        "responses": _responses("204 400 401 403 404 405 409 412 503"),
+    },
+    "link_attachment": {
+        "consumes": ["application/json"],
+        "parameters": [
+            {
+                "name": "order",
+                "in": "body",
+                "schema": {"$ref": "#/definitions/AttachmentLinkOrder"},
+            }
+        ],
+        "responses": _responses(
+            "400 401 403 404 503",
+            _200={
+                "description": "The link.",
+                "schema": {"$ref": "#/definitions/AttachmentLink"},
+            },
+        ),
+    },
+    "get_linked_attachment": {
+        **_DOWNLOAD,
+        "responses": _responses(
+            "206 302 304 400 403 404 416 503", _200={"description": "The file.", **_FILE}
+        ),
+    },
+}
+"""By name: what Kinto's generator does not find out from the views."""
 
 
 def includeme(config: Configurator) -> None:
-    """Teach Kinto's generator our types, through its extension point."""
-    OpenAPI.custom_type_converters[FormField] = _FormFieldConverter
-    OpenAPI.custom_type_converters[Binary] = _BinaryConverter
+    """Complete the document whenever it is asked for."""
+    config.add_subscriber(_complete, BeforeRender)
+
+
+def _complete(event: BeforeRender) -> None:
+    route = getattr(event.get("request"), "matched_route", None)
+    if route is None or route.name != "openapi":
+        return
+    document = event.rendering_val
+    document.setdefault("definitions", {}).update(DEFINITIONS)
+    for path in document["paths"].values():
+        for described in path.values():
+            if isinstance(described, dict):
+                described.update(OPERATIONS.get(described["operationId"], {}))

@@ -14,7 +14,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
-from kinto_attachment import openapi, records, views
+from kinto_attachment import records, views
 from kinto_attachment.errors import Refused, refuse_in_batch
 from kinto_attachment.server import Server, own_base_url
 from kinto_attachment.signatures import Token
@@ -37,8 +37,6 @@ def includeme(config: Configurator) -> None:
         views.refusing(create),
         permission="dynamic",
         operation_id="link_attachment",
-        schema=openapi.LinkRequest(),
-        response_schemas=openapi.responses("400", "401", "403", "404", _200=openapi.signed_link()),
     )
     opened = Service(
         name="attachment-linked",
@@ -47,14 +45,12 @@ def includeme(config: Configurator) -> None:
         cors_headers=views.EXPOSED,
         tags=["Attachments"],
     )
-    statuses = ("206", "302", "304", "403", "404", "416")
     for method in ("GET", "HEAD"):
         opened.add_view(
             method,
             views.refusing(follow),
             permission=NO_PERMISSION_REQUIRED,
             operation_id=f"{method.lower()}_linked_attachment",
-            response_schemas=openapi.responses(*statuses, _200=openapi.whole_file()),
         )
     for service in (asked, opened):
         config.add_cornice_service(service)

@@ -1,11 +1,10 @@
-"""What the plugin adds to the server: capability, heartbeat, metrics, OpenAPI, CORS."""
+"""What the plugin adds to the server: capability, heartbeat, metrics, CORS."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import transaction
-from openapi_spec_validator import OpenAPIV2SpecValidator
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import __version__
@@ -89,23 +88,6 @@ def test_the_heartbeat_tells_where_asked_what_the_last_verification_found(
         transaction.commit()
         answer = asked.as_user().get("/__heartbeat__", status=200 if healthy else 503)
         assert answer.json["attachments_verified"] is healthy
-
-
-def test_the_openapi_document_is_valid_and_describes_the_endpoint(owner: Client) -> None:
-    document = owner.get("/__api__").json
-
-    OpenAPIV2SpecValidator(document).validate()
-    paths = document["paths"]
-    path = paths["/buckets/{bucket_id}/collections/{collection_id}/records/{id}/attachment"]
-    assert path["post"]["consumes"] == ["multipart/form-data"]
-    form = {p["name"]: p["type"] for p in path["post"]["parameters"] if p["in"] == "formData"}
-    assert form == {"attachment": "file", "data": "string", "permissions": "string"}
-    assert {"200", "201", "400", "401", "403", "404", "412", "413", "415"} <= set(
-        path["post"]["responses"]
-    )
-    assert path["put"]["parameters"][-1]["schema"]["format"] == "binary"
-    assert path["get"]["responses"]["200"]["schema"]["format"] == "binary"
-    assert "204" in path["delete"]["responses"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET", "DELETE"])
