@@ -10,6 +10,16 @@ from kinto_attachment.storage.choice import choose
 
 __version__ = "10.0.0.dev0"
 
+PARTS = (
+    "openapi",
+    "default_bucket",
+    "views",
+    "signed_links",
+    "listeners",
+    "migrations",
+    "demo_page",
+)
+
 
 def includeme(config: Configurator) -> None:
     """Wire the plugin into Kinto.
@@ -26,5 +36,5 @@ def includeme(config: Configurator) -> None:
     if parsed.values["verified_in_heartbeat"]:
         config.registry.heartbeats["attachments_verified"] = verified
     capability.announce(config, server, __version__)
-    for part in ("openapi", "default_bucket", "views", "signed_links", "listeners", "migrations"):
+    for part in PARTS:
         config.include(f"kinto_attachment.{part}")

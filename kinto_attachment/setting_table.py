@@ -142,6 +142,12 @@ SETTINGS = (
         " `userid_hmac_secret`.",
         secret=True,
     ),
+    Setting(
+        "demo",
+        boolean,
+        False,
+        "Serve a page at `/v1/attachments/` to try attachments on: not for production.",
+    ),
     Setting("fsync", boolean, True, "Force files to disk before they count (local store)."),
     Setting(
         "backend",

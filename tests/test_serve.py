@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import re
 import signal
 import socket
 import struct
@@ -77,6 +78,17 @@ def test_the_two_printed_lines_attach_the_picture_and_show_the_record(
     assert record["data"]["attachment"] == attachment
     assert attachment["mimetype"] == "image/png"
     assert opened == picture
+
+
+def test_the_printed_address_opens_the_page_to_try_it_on(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, lines):
+        (address,) = [line for line in lines if line.endswith("/v1/attachments/")]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1/attachments/", address)
+        with urllib.request.urlopen(address) as answer:
+            page = answer.read().decode()
+
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "<title>Attachments</title>" in page
 
 
 def test_the_picture_is_a_whole_png(tmp_path: Path) -> None:

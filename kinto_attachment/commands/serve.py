@@ -38,6 +38,7 @@ SETTINGS = {
     "kinto.cache_backend": "kinto.core.cache.memory",
     "kinto.includes": "kinto.plugins.default_bucket kinto_attachment",
     "multiauth.policies": "basicauth",
+    "kinto.attachment.demo": "true",
 }
 """Kinto's settings, but for those that differ each time."""
 
@@ -50,7 +51,11 @@ MESSAGE = """\
 Kinto runs at {url} and ends with Ctrl-C. Then its records are gone; its files
 are in {directory}.
 
-Attach a picture to a record that everyone may read:
+Try it in a browser, with any name and password:
+
+{url}attachments/
+
+Or attach a picture to a record that everyone may read:
 
 {attach}
 
