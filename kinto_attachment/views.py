@@ -22,7 +22,16 @@ KINTO_METHOD = {"POST": "PUT", "PUT": "PUT", "DELETE": "PATCH", "GET": "GET", "H
 """The request to the record whose permission each of ours needs."""
 
 
-EXPOSED = ("ETag", "Last-Modified", "Location", "Repr-Digest", "Content-Range")
+EXPOSED = (
+    "ETag",
+    "Last-Modified",
+    "Location",
+    "Repr-Digest",
+    # Viewers of other origins read a file by ranges only where they see that it can be done.
+    "Accept-Ranges",
+    "Content-Range",
+    "Content-Disposition",
+)
 """Headers that scripts of other origins may read."""
 
 

@@ -7,6 +7,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.clients.pages import Elsewhere, elsewhere
+from tests.clients.servers import KINDS, SETTINGS
+from tests.processes import Kinto
+from tests.streaming import server
 
 FLAGS = [
     "--disable-gpu",
@@ -30,6 +33,15 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kinto(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kinto]:
+    """A server as clients meet it, once on waitress and once on gunicorn."""
+    with server(request.param, tmp_path_factory.mktemp("kinto"), **SETTINGS) as running:
+        yield running
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         site = Elsewhere(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield site

@@ -1,6 +1,7 @@
-"""Published clients against a real ``kinto start``: kinto-http, and curl's less usual ways."""
+"""kinto-http, requests, and curl's less usual ways, on both servers and both databases."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,30 @@ import pytest
 import requests
 
 from tests import parts
-from tests.processes import Kinto, basic_settings, running_kinto, shell
+from tests.processes import BIN, Kinto, basic_settings, run, running_kinto, shell, write_ini
+from tests.streaming import gunicorn
 
 PUBLIC = {"read": ["system.Everyone"]}
 OWNER = ("owner", "secret")
 WHERE = {"bucket": "clients", "collection": "album"}  # No other test has this bucket.
+SAME_USERS = {"kinto.userid_hmac_secret": "clients"}
+"""A database outlives its server: whoever made the bucket may make it anew."""
 
 
-@pytest.fixture(scope="module", params=["memory", "postgresql"])
+@pytest.fixture(scope="module", params=["waitress-memory", "gunicorn-postgresql"])
 def kinto(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    backend = parts.MEMORY
-    if request.param == "postgresql":
-        backend = parts.postgresql_settings(request.getfixturevalue("postgresql"))
     folder = tmp_path_factory.mktemp("kinto")
-    with running_kinto(folder, basic_settings(folder, backend)) as running:
-        yield running
+    if request.param == "waitress-memory":
+        with running_kinto(folder, basic_settings(folder, parts.MEMORY)) as running:
+            yield running
+    else:
+        database = parts.postgresql_settings(request.getfixturevalue("postgresql"))
+        settings = basic_settings(folder, database) | SAME_USERS
+        ini = write_ini(folder / "kinto.ini", settings)
+        migrated = run([str(BIN / "kinto"), "migrate", "--ini", str(ini)], folder)
+        assert migrated.returncode == 0, migrated.stderr
+        with gunicorn(folder, settings) as running:
+            yield running
 
 
 @dataclass(frozen=True)
@@ -160,11 +170,48 @@ def test_async_kinto_http_attaches_downloads_and_removes(album: Album) -> None:
         await client.remove_attachment(id="first")
         return attachment, before, (await client.get_record(id="first"))["data"]
 
-    attachment, before, after = asyncio.run(day())
+    with ThreadPoolExecutor(
+        1
+    ) as thread:  # That of the tests may have a loop already: Playwright's.
+        attachment, before, after = thread.submit(asyncio.run, day()).result()
 
     assert before["attachment"] == attachment
     assert copy.read_bytes() == album.picture.read_bytes()
     assert "attachment" not in after
+    assert album.files() == []
+
+
+def test_kinto_http_lists_records_with_their_attachments(album: Album) -> None:
+    client = album.client()
+    before = client.get_records_timestamp()
+    attachment = client.add_attachment(id="first", filepath=str(album.picture))
+
+    (record,) = client.get_records()
+    assert record == client.get_record(id="first")["data"]
+    assert record["attachment"] == attachment
+    assert client.get_records(_since=before) == [record]
+
+
+def test_requests_attaches_replaces_safely_and_deletes(album: Album) -> None:
+    record = f"{album.kinto.url}/buckets/clients/collections/album/records/first"
+
+    def send(content: bytes, **headers: str) -> requests.Response:
+        files = {"attachment": ("photo.jpg", content, "image/jpeg")}
+        how = {"headers": {k.replace("_", "-"): v for k, v in headers.items()}, "auth": OWNER}
+        return requests.post(f"{record}/attachment", files=files, **how)
+
+    created = send(b"first", If_None_Match="*")
+    stale = send(b"never", If_None_Match="*")
+    replaced = send(b"second", If_Match=created.headers["ETag"])
+
+    assert [answer.status_code for answer in (created, stale, replaced)] == [201, 412, 200]
+    read = requests.get(record, auth=OWNER)
+    assert read.json()["data"]["attachment"] == replaced.json()
+    assert replaced.headers["ETag"] == read.headers["ETag"] != created.headers["ETag"]
+    assert replaced.headers["Location"] == record
+    assert replaced.headers["Last-Modified"]
+    assert album.files() == [b"second"]
+    assert requests.delete(f"{record}/attachment", auth=OWNER).status_code == 204
     assert album.files() == []
 
 
