@@ -4,7 +4,10 @@ VENV ?= .venv
 # More arguments for the command of `serve`, `tests`, `soak`, `bench` or `bench-quick`.
 ARGS ?=
 
-.PHONY: help serve tests tests-clients lint format soak bench bench-quick dist clean
+# The packages of the clients, for the tests that drive them.
+CLIENTS = PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules ADMIN=$(VENV)-admin
+
+.PHONY: help serve tests tests-clients screenshots lint format soak bench bench-quick dist clean
 
 PARALLEL = -n logical --maxprocesses 4 --dist worksteal
 
@@ -31,8 +34,10 @@ tests: lint ## check the style and the types, run the tests, report the coverage
 	@$(VENV)/bin/python -m pytest --cov --ignore tests/clients $(PARALLEL) $(ARGS)
 
 tests-clients: $(VENV)/.clients $(VENV)-published/.done $(VENV)-node/.done $(VENV)-admin/.done ## run the clients that people use: curl, HTTPie, Python, Node, Chromium, Kinto Admin
-	@PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules ADMIN=$(VENV)-admin \
-		$(VENV)/bin/python -m pytest tests/clients $(PARALLEL) $(ARGS)
+	@$(CLIENTS) $(VENV)/bin/python -m pytest tests/clients $(PARALLEL) --dist loadfile $(ARGS)
+
+screenshots: $(VENV)/.clients $(VENV)-node/.done $(VENV)-admin/.done ## take the pictures of README again
+	@$(CLIENTS) SCREENSHOTS=screenshots $(VENV)/bin/python -m pytest tests/clients -k screenshot $(ARGS)
 
 lint: $(VENV)/.tests ## check the style and the types
 	@$(VENV)/bin/ruff check .

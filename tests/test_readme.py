@@ -1,11 +1,9 @@
 """Every example of README.rst, run; every table of it, compared with the code.
 
 The shell examples are typed into a shell with the real curl and HTTPie, against a real ``kinto
-start``, on memory and on PostgreSQL. There is no browser: the JavaScript and the HTML form are
-read, and the request that they describe is sent.
+start``, on memory and on PostgreSQL. What needs Node or a browser is in ``tests/clients``.
 """
 
-import html.parser
 import importlib.metadata
 import json
 import os
@@ -21,6 +19,7 @@ import pytest
 import requests
 
 from kinto_attachment import keys, settings
+from kinto_attachment.commands import serve
 from kinto_attachment.errors import REFUSALS
 from tests import parts, processes
 from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
@@ -117,8 +116,17 @@ def test_every_code_block_has_a_name_of_its_own() -> None:
 
 def test_there_is_no_other_way_of_writing_code() -> None:
     directives = re.findall(r"^ *\.\. ([\w-]+)::", README, flags=re.MULTILINE)
-    assert set(directives) == {"code-block", "contents", "list-table"}
+    assert set(directives) == {"code-block", "contents", "image", "list-table"}
     assert not re.search(r"^(?! *\.\. ).*::$", README, flags=re.MULTILINE)
+
+
+def test_the_screenshots_are_there_and_small() -> None:
+    shown = re.findall(r"^\.\. image:: (.+)$", README, flags=re.MULTILINE)
+    assert {f"screenshots/{path.name}" for path in (ROOT / "screenshots").iterdir()} == set(shown)
+    for path in shown:
+        picture = (ROOT / path).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 100_000
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
@@ -152,6 +160,7 @@ def test_the_refusals_table_has_every_refusal_with_its_status() -> None:
     [
         (example("make-serve"), r"\.venv/bin/kinto-attachment serve\s*$"),
         (example("make-tests"), r"\.venv/bin/python -m pytest\b.*$"),
+        (example("make-tests-clients"), r"\.venv/bin/python -m pytest tests/clients\b.*$"),
         ('make serve ARGS="--port 8889"', r"\.venv/bin/kinto-attachment serve --port 8889$"),
     ],
 )
@@ -185,6 +194,17 @@ def test_the_three_lines_announce_the_capability(kinto: Kinto) -> None:
 
 
 # Attach a file.
+
+
+def test_the_first_upload_attaches_the_picture_of_make_serve(reader: Reader) -> None:
+    picture = reader.folder / "serve-data" / serve.PICTURE
+    picture.parent.mkdir()
+    picture.write_bytes(PHOTO)
+
+    reader.types(example("first-upload"))
+
+    assert reader.record()["attachment"]["filename"] == serve.PICTURE
+    assert reader.bytes() == PHOTO
 
 
 def test_curl_attaches_a_file(reader: Reader) -> None:
@@ -241,82 +261,6 @@ def test_python_attaches_and_downloads_a_file(reader: Reader) -> None:
 
     reader.has_attached("At the sea")
     assert (reader.folder / "copy.jpg").read_bytes() == PHOTO
-
-
-def test_the_request_of_the_javascript_is_accepted(reader: Reader) -> None:
-    """fetch() with a FormData: the request is composed from what the script says."""
-    script = example("javascript").replace(ORIGIN, reader.kinto.origin)
-    url = re.search(r'fetch\(\s*"([^"]+)"', script)[1]
-    method = re.search(r'method: "(\w+)"', script)[1]
-    user = re.search(r'Authorization: "Basic " \+ btoa\("(\w+):(\w+)"\)', script)
-    title = re.search(r'append\("data", JSON\.stringify\(\{title: "(.+)"\}\)\)', script)[1]
-    assert 'form.append("attachment", file);' in script
-    assert "body: form" in script
-    assert "Content-Type" not in script
-    page = {"Origin": "https://page.example"}
-
-    preflight = requests.options(
-        url,
-        headers={
-            **page,
-            "Access-Control-Request-Method": method,
-            "Access-Control-Request-Headers": "authorization",
-        },
-    )
-    answer = requests.request(
-        method,
-        url,
-        auth=(user[1], user[2]),
-        headers=page,
-        files={"attachment": ("photo.jpg", PHOTO, "image/jpeg")},
-        data={"data": json.dumps({"title": title})},
-    )
-
-    assert preflight.headers["Access-Control-Allow-Origin"] in ("*", page["Origin"])
-    assert method in preflight.headers["Access-Control-Allow-Methods"]
-    assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
-    assert answer.headers["Access-Control-Allow-Origin"] in ("*", page["Origin"])
-    assert set(answer.json()) == FIELDS
-    reader.has_attached("At the sea")
-
-
-class Form(html.parser.HTMLParser):
-    """A form of one page, with its inputs."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.form: dict[str, str | None] = {}
-        self.inputs: list[dict[str, str | None]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "form":
-            self.form = dict(attrs)
-        elif tag == "input":
-            self.inputs.append(dict(attrs))
-
-
-def test_the_request_of_the_html_form_lands_on_the_record(reader: Reader) -> None:
-    """What a browser sends for the form: its fields, and an ``Accept`` that prefers pages."""
-    page = Form(example("html-form").replace(ORIGIN, reader.kinto.origin))
-    assert (page.form["method"], page.form["enctype"]) == ("post", "multipart/form-data")
-    (file,) = (field for field in page.inputs if field["type"] == "file")
-    others = {f["name"]: f["value"] for f in page.inputs if f["type"] == "hidden"}
-    how: dict[str, Any] = {
-        "headers": {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
-        "files": {file["name"]: ("photo.jpg", PHOTO, "image/jpeg")},
-        "data": others,
-    }
-
-    asked = requests.post(page.form["action"], **how)
-    answer = requests.post(page.form["action"], auth=ALICE, allow_redirects=False, **how)
-
-    assert asked.status_code == 401
-    assert asked.headers["WWW-Authenticate"].startswith("Basic ")
-    assert answer.status_code == 303
-    landed = requests.get(answer.headers["Location"], auth=ALICE).json()["data"]
-    assert landed == reader.record()
-    reader.has_attached("At the sea")
 
 
 # Read, replace, delete, copy.
