@@ -8,7 +8,18 @@ import argparse
 from collections.abc import Sequence
 from typing import Protocol
 
-from kinto_attachment.commands import copy, doctor, gc, relocate, serve, verify
+from kinto_attachment.commands import (
+    copy,
+    delete,
+    doctor,
+    download,
+    gc,
+    ls,
+    relocate,
+    serve,
+    upload,
+    verify,
+)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
@@ -27,7 +38,18 @@ class Command(Protocol):
         """Do it; returns the exit code."""
 
 
-COMMANDS: tuple[Command, ...] = (serve, gc, doctor, copy, relocate, verify)
+COMMANDS: tuple[Command, ...] = (
+    serve,
+    upload,
+    download,
+    delete,
+    ls,
+    gc,
+    doctor,
+    copy,
+    relocate,
+    verify,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

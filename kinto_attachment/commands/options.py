@@ -1,8 +1,11 @@
 """Arguments that several commands take, once: each with its default and its meaning."""
 
 import argparse
+import re
 
 MOST_JOBS = 50
+
+AUTH_VARIABLE = "KINTO_ATTACHMENT_AUTH"
 
 
 def add_jobs(parser: argparse.ArgumentParser, what: str) -> None:
@@ -36,6 +39,65 @@ def add_ceiling(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="refuse to remove more than this share of all files (default: %(default)s)",
     )
+
+
+def add_collection(parser: argparse.ArgumentParser) -> None:
+    """``--server``, ``--bucket``, ``--collection``, ``--auth``, ``--retries`` and ``--json``."""
+    parser.add_argument(
+        "--server",
+        required=True,
+        type=_server,
+        metavar="URL",
+        help="Kinto's URL with its version, as in https://kinto.example.org/v1",
+    )
+    parser.add_argument(
+        "--bucket", type=record_id, default="default", help="(default: %(default)s)"
+    )
+    parser.add_argument("--collection", type=record_id, required=True)
+    parser.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help=(
+            "or 'Bearer TOKEN'; the password is asked for where it is left out; other users see"
+            f" a command's arguments, but not its environment: {AUTH_VARIABLE} does the same"
+        ),
+    )
+    parser.add_argument(
+        "--retries",
+        type=_retries,
+        default=5,
+        metavar="NUMBER",
+        help="how often a request is repeated that failed for a while (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def record_id(text: str) -> str:
+    """What Kinto takes for an id."""
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no id: it has letters, digits, _ and -, and begins with one of the"
+            " first two"
+        )
+    return text
+
+
+def _server(text: str) -> str:
+    if not re.match(r"https?://[^/]", text, re.IGNORECASE):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no URL: write it as in https://kinto.example.org/v1"
+        )
+    if "@" in text or "?" in text or "#" in text:
+        raise argparse.ArgumentTypeError(
+            "write the URL alone, without name, password or query: these go into --auth"
+        )
+    return text
+
+
+def _retries(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number, 0 or more")
+    return int(text)
 
 
 def _jobs(text: str) -> int:

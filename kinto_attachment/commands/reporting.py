@@ -1,8 +1,17 @@
 """What the commands that look at files tell: exit codes, a bar on terminals, lines elsewhere."""
 
 import contextlib
+import json
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kinto_attachment.sync.outcomes import Outcome
 
 CLEAN, FINDINGS, ERROR = 0, 1, 2
 """Exit codes: nothing is wrong, or all is done; something was found; it could not be done."""
@@ -20,3 +29,79 @@ def progress(unit: str) -> Iterator[Callable[[int], object]]:
 def complain(sentence: str) -> None:
     """Tell on stderr what could not be done."""
     print(sentence, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Service managers stop a command like that; Python would end without a word."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def leave_stdout() -> None:
+    """Nobody reads it any more, as after ``| head``: Python's end should not complain of that."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def printable(text: str) -> str:
+    """Without characters that a terminal would obey to, or that end a line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class Telling:
+    """What became of many files, as it becomes known.
+
+    On a terminal that is a bar, with the problems above it; elsewhere one JSON object a line.
+
+    :param total: of what ``unit`` names; None where that is not known.
+    """
+
+    def __init__(self, as_json: bool, total: int, unit: str = "B") -> None:
+        from tqdm import tqdm
+
+        self.counts: Counter[str] = Counter()
+        self._lines = as_json or not sys.stdout.isatty()
+        self._passed = 0
+        self._lock = threading.Lock()
+        self._bar = tqdm(
+            total=total,
+            unit=unit,
+            unit_scale=True,
+            disable=True if self._lines else None,
+            leave=False,
+        )
+
+    def passed(self, amount: int) -> None:
+        """Move the bar, from any thread: it is seen to move at the next :meth:`look`."""
+        with self._lock:
+            self._passed += amount
+
+    def look(self) -> None:
+        """Show how far it is. From the main thread alone, which may be ended at any moment."""
+        self._bar.update(self._passed - self._bar.n)
+
+    def tell(self, outcomes: Iterable["Outcome"]) -> int:
+        """Tell all of them, and what they sum up to; returns the exit code."""
+        try:
+            for outcome in outcomes:
+                self.counts[outcome.status] += 1
+                self._tell(outcome)
+        finally:
+            self._bar.close()
+            complain(", ".join(f"{name}: {n}" for name, n in sorted(self.counts.items())))
+        return FINDINGS if self.counts["failed"] else CLEAN
+
+    def _tell(self, outcome: "Outcome") -> None:
+        if self._lines:
+            print(json.dumps(outcome.as_json()), flush=True)
+        elif outcome.error:
+            what = outcome.what.get("file") or outcome.what["id"]
+            self._bar.write(printable(f"{what}: {outcome.error}"))

@@ -16,14 +16,6 @@ import warnings
 import zlib
 from typing import IO, Any
 
-import kinto
-import waitress
-from pyramid.exceptions import ConfigurationError
-
-from kinto_attachment import keys
-from kinto_attachment.storage import StorageError
-from kinto_attachment.storage.local import LocalFileStorage
-
 NAME = "serve"
 HOST = "127.0.0.1"
 USER = "alice:secret"
@@ -97,6 +89,10 @@ def _port(text: str) -> int:
 
 def _take(directory: str) -> IO[str]:
     """Prepare the directory; it is ours until the file that is returned gets closed."""
+    from pyramid.exceptions import ConfigurationError
+
+    from kinto_attachment.storage import StorageError
+
     try:
         lock = _own(directory)
         _remove_leftovers(directory)
@@ -135,12 +131,17 @@ def _own(directory: str) -> IO[str]:
 
 def _remove_leftovers(directory: str) -> None:
     """The records of the last run are gone: so go their files, and nothing else."""
+    from kinto_attachment import keys
+    from kinto_attachment.storage.local import LocalFileStorage
+
     storage = LocalFileStorage(_files(directory))
     storage.delete_many([file.key for file in storage.files() if keys.id_of_key(file.key)])
     storage.remove_unfinished(before=time.time())
 
 
 def _application(directory: str) -> Any:
+    import kinto
+
     settings = {
         **SETTINGS,
         "kinto.userid_hmac_secret": secrets.token_hex(),
@@ -161,6 +162,8 @@ def _forget_environment(settings: dict[str, str]) -> None:
 
 
 def _listen(application: Any, port: int) -> Any:
+    import waitress
+
     try:
         return waitress.create_server(application, host=HOST, port=port, **WAITRESS)
     except OSError as error:

@@ -5,13 +5,19 @@ import contextlib
 import json
 import os
 import re
-import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kinto_attachment.commands.options import add_jobs
-from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+from kinto_attachment.commands.reporting import (
+    CLEAN,
+    ERROR,
+    FINDINGS,
+    complain,
+    ending_on_sigterm,
+    progress,
+)
 
 if TYPE_CHECKING:
     from kinto_attachment.verification import Finding, Progress
@@ -60,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     ini = os.path.abspath(arguments.ini)
     state = StateFile(arguments.state, f"--ini {ini} --sample {arguments.sample:g}%")
-    with kinto(arguments.ini) as registry, _ending_on_sigterm():
+    with kinto(arguments.ini) as registry, ending_on_sigterm():
         if "read" in lacks(registry.attachments.storage):
             complain(
                 "The store's backend can't read files back, so nothing can be compared: look at"
@@ -117,20 +123,6 @@ def _kept(state: "StateFile", arguments: argparse.Namespace) -> Iterator[None]:
         raise
     finally:
         state.save()
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Service managers stop a command like that; Python would end without a word."""
-
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _advice(arguments: argparse.Namespace) -> str:

@@ -1,0 +1,42 @@
+"""Remove the attachments of records, or with --records the records themselves."""
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kinto_attachment.commands.options import add_collection, add_jobs, record_id
+from kinto_attachment.commands.remote import run_on_collection
+from kinto_attachment.commands.reporting import Telling
+
+if TYPE_CHECKING:
+    from kinto_attachment.sync.outcomes import Outcome
+    from kinto_attachment.sync.remote import Remote
+
+NAME = "delete"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    parser.add_argument("ids", nargs="+", type=record_id, metavar="ID", help="of a record")
+    parser.add_argument("--records", action="store_true", help="delete the records, too")
+    add_collection(parser)
+    add_jobs(parser, "removed")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    return run_on_collection(arguments, _delete)
+
+
+def _delete(arguments: argparse.Namespace, remote: "Remote") -> int:
+    from kinto_attachment.sync.removing import remove
+
+    ids, jobs = list(dict.fromkeys(arguments.ids)), arguments.jobs
+    telling = Telling(arguments.json, len(ids), " files")
+
+    def outcomes() -> Iterator["Outcome"]:
+        for outcome in remove(remote, ids, arguments.records, jobs, telling.look):
+            telling.passed(1)
+            yield outcome
+
+    return telling.tell(outcomes())

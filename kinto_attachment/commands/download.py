@@ -1,0 +1,53 @@
+"""Fetch the files of a collection's records into a folder: those that are not there yet."""
+
+import argparse
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kinto_attachment.commands.options import add_collection, add_jobs, record_id
+from kinto_attachment.commands.remote import run_on_collection
+from kinto_attachment.commands.reporting import Telling
+
+if TYPE_CHECKING:
+    from kinto_attachment.sync.remote import Remote
+
+NAME = "download"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    parser.add_argument(
+        "ids", nargs="*", type=record_id, metavar="ID", help="of a record (default: all)"
+    )
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="where the files go")
+    add_collection(parser)
+    add_jobs(parser, "fetched")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    return run_on_collection(arguments, _download)
+
+
+def _download(arguments: argparse.Namespace, remote: "Remote") -> int:
+    from kinto_attachment.sync.downloading import Downloader, is_complete
+    from kinto_attachment.sync.outcomes import FAILED, Outcome
+    from kinto_attachment.sync.part import taken
+
+    found = remote.records(arguments.ids or None)
+    records = {record["id"]: record for record in found if "attachment" in record}
+    missing = [
+        Outcome({"id": one}, FAILED, error="no such record, or it has no attachment")
+        for one in dict.fromkeys(arguments.ids)
+        if one not in records
+    ]
+    attachments = [record["attachment"] for record in records.values()]
+    total = sum(one["size"] for one in attachments if is_complete(one))
+    with taken(Path(arguments.to)):
+        telling = Telling(arguments.json, total)
+        downloader = Downloader(remote, Path(arguments.to), records, passed=telling.passed)
+        if not arguments.ids:
+            downloader.forget_old_parts()
+        fetched = downloader.download(arguments.jobs, telling.look)
+        return telling.tell(chain(missing, fetched))

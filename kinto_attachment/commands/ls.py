@@ -1,0 +1,43 @@
+"""List the records that have an attachment: id, size, SHA-256, media type and name."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from kinto_attachment.commands.options import add_collection
+from kinto_attachment.commands.remote import run_on_collection
+from kinto_attachment.commands.reporting import CLEAN, printable
+
+if TYPE_CHECKING:
+    from kinto_attachment.sync.remote import Record, Remote
+
+NAME = "ls"
+
+FIELDS = ("size", "hash", "mimetype", "filename")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    add_collection(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    return run_on_collection(arguments, _list)
+
+
+def _list(arguments: argparse.Namespace, remote: "Remote") -> int:
+    for record in remote.records():
+        if "attachment" in record:
+            print(_json(record) if arguments.json else _line(record))
+    return CLEAN
+
+
+def _json(record: "Record") -> str:
+    return json.dumps({"id": record["id"], **record["attachment"]})
+
+
+def _line(record: "Record") -> str:
+    """The name comes last: it alone may have spaces."""
+    attachment = record["attachment"]
+    return "\t".join([record["id"], *(printable(str(attachment.get(f, "-"))) for f in FIELDS)])

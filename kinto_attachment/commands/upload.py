@@ -1,0 +1,76 @@
+"""Send files to records of a collection: those that are not there yet, or differ."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from kinto_attachment.commands.options import add_collection, add_jobs
+from kinto_attachment.commands.remote import run_on_collection
+from kinto_attachment.commands.reporting import Telling
+
+if TYPE_CHECKING:
+    from kinto_attachment.sync.remote import Remote
+
+NAME = "upload"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="or a folder, for all that is not hidden in it"
+    )
+    parser.add_argument(
+        "--id",
+        choices=("name", "hash"),
+        default="name",
+        help="what the id of a file's record is made of (default: %(default)s)",
+    )
+    for field in ("data", "permissions"):
+        parser.add_argument(
+            f"--{field}",
+            type=_object,
+            metavar="JSON",
+            help=f"{field} for each record that is sent",
+        )
+    add_collection(parser)
+    add_jobs(parser, "sent")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    return run_on_collection(arguments, _upload)
+
+
+def _upload(arguments: argparse.Namespace, remote: "Remote") -> int:
+    from kinto_attachment.sync.failures import Unusable
+    from kinto_attachment.sync.ids import local_files
+    from kinto_attachment.sync.uploading import Uploader
+
+    try:
+        files = list(local_files(arguments.files))
+        total = sum(file.path.stat().st_size for file in files)
+    except OSError as error:
+        raise Unusable(f"{error.filename or error} can't be read: name another FILE.") from error
+    given = {"data": arguments.data, "permissions": arguments.permissions}
+    fields = {name: value for name, value in given.items() if value is not None}
+    telling = Telling(arguments.json, total)
+    uploader = Uploader(
+        remote,
+        fields,
+        by_hash=arguments.id == "hash",
+        jobs=arguments.jobs,
+        passed=telling.passed,
+    )
+    return telling.tell(uploader.upload(files, telling.look))
+
+
+def _object(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no JSON object: write it as in \'{{"title": "At the sea"}}\''
+        )
+    return value

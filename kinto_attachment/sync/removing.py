@@ -1,0 +1,36 @@
+"""Removes attachments, or whole records, each until it is gone."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from kinto_attachment.sync.crew import results
+from kinto_attachment.sync.failures import Failure
+from kinto_attachment.sync.outcomes import Outcome
+from kinto_attachment.sync.remote import Record, Remote
+
+DELETED, GONE = "deleted", "gone"
+
+
+def remove(
+    remote: Remote, ids: list[str], whole: bool, jobs: int, idle: Callable[[], object]
+) -> Iterator[Outcome]:
+    """Remove what is there; gives what became of each id.
+
+    :param whole: the records, too.
+    :raises kinto_attachment.sync.failures.Unusable: where nothing more can be removed.
+    """
+    # 8.x and 9.x would make a record, where an attachment is removed from none.
+    there = {record["id"]: record for record in remote.records(ids)}
+    tasks = (partial(_remove, remote, one, there.get(one), whole) for one in ids)
+    return results(tasks, jobs, idle)
+
+
+def _remove(remote: Remote, one: str, record: Record | None, whole: bool) -> Outcome:
+    what = {"id": one}
+    if record is None or not (whole or "attachment" in record):
+        return Outcome(what, GONE)
+    try:
+        was_there = remote.remove(one, whole)
+    except Failure as error:
+        return remote.failed(what, error)
+    return Outcome(what, DELETED if was_there else GONE)

@@ -1,0 +1,117 @@
+"""Brings the files of this machine to their records: those that are not there yet."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from kinto_attachment.sync.crew import results
+from kinto_attachment.sync.failures import Failure, Unusable
+from kinto_attachment.sync.form_body import FileChanged
+from kinto_attachment.sync.ids import LocalFile, record_id
+from kinto_attachment.sync.outcomes import Outcome
+from kinto_attachment.sync.remote import Record, Remote
+from kinto_attachment.sync.sending import UNCHANGED, Content, Sender, content_of
+
+GROUP = 50
+"""Files that are looked up together."""
+
+LOOKS = 2
+"""How often a file is sent that changes while it is sent."""
+
+
+class Uploader:
+    """One run.
+
+    :param fields: ``data`` and ``permissions``, which go along with each file.
+    :param by_hash: the record's id is the hash; otherwise it is made of the name.
+    :param passed: called with bytes that are done, from any thread; less than 0: done in vain.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        fields: Mapping[str, Any],
+        *,
+        by_hash: bool,
+        jobs: int,
+        passed: Callable[[int], object],
+    ) -> None:
+        self._remote = remote
+        self._sender = Sender(remote, fields, passed)
+        self._by_hash = by_hash
+        self._jobs = jobs
+        self._turns: dict[str, threading.Lock] = {}
+        self._arrived: set[str] = set()
+
+    def upload(self, files: list[LocalFile], idle: Callable[[], object]) -> Iterator[Outcome]:
+        """Send what the collection has not yet; gives what became of each.
+
+        :raises Unusable: where nothing, or nothing more, can be sent.
+        """
+        if not self._by_hash:
+            _refuse_twins(files)
+        return results(self._tasks(files), self._jobs, idle)
+
+    def _tasks(self, files: list[LocalFile]) -> Iterator[Callable[[], Outcome]]:
+        """One for each file, with its record as it was a moment before."""
+        for start in range(0, len(files), GROUP):
+            identified = list(self._identified(files[start : start + GROUP]))
+            ids = dict.fromkeys(one for one, _ in identified if one)
+            records = {record["id"]: record for record in self._remote.records(ids)}
+            for one, file in identified:
+                yield partial(self._settle, one, file, records.get(one))
+
+    def _identified(self, files: list[LocalFile]) -> Iterable[tuple[str, LocalFile]]:
+        if self._by_hash:
+            return results([partial(_hashed, f) for f in files], self._jobs, lambda: None)
+        return [(record_id(file.name), file) for file in files]
+
+    def _settle(self, one: str, file: LocalFile, record: Record | None) -> Outcome:
+        what = {"file": file.name, "id": one} if one else {"file": file.name}
+        try:
+            for _ in range(LOOKS):
+                content = content_of(file.path)
+                if self._by_hash and content.hash != one:
+                    one = what["id"] = content.hash
+                    record = self._remote.record(one)
+                try:
+                    status = self._send(one, file, content, record)
+                    return Outcome(what, status, content.size, content.hash)
+                except FileChanged:
+                    record = self._remote.record(one)
+            raise Failure("it changes while it is sent: run this again when nobody writes it")
+        except (Failure, OSError) as error:
+            return self._remote.failed(what, error)
+
+    def _send(self, one: str, file: LocalFile, content: Content, record: Record | None) -> str:
+        if not self._by_hash:
+            return self._sender.send(one, file, content, record)
+        # Several files may have one content, and then one record.
+        with self._turns.setdefault(one, threading.Lock()):
+            if one in self._arrived:
+                self._sender.passed(content.size)
+                return UNCHANGED
+            status = self._sender.send(one, file, content, record)
+            self._arrived.add(one)
+            return status
+
+
+def _refuse_twins(files: list[LocalFile]) -> None:
+    """Raises :class:`Unusable` where two files would have one record."""
+    found: dict[str, LocalFile] = {}
+    for file in files:
+        one = record_id(file.name)
+        if one in found:
+            raise Unusable(
+                f"{found[one].path} and {file.path} would have the same record {one}: rename"
+                " one of them, or give --id hash."
+            )
+        found[one] = file
+
+
+def _hashed(file: LocalFile) -> tuple[str, LocalFile]:
+    try:
+        return content_of(file.path).hash, file
+    except OSError:
+        return "", file  # It has no id; why, is told when it is to be sent.
