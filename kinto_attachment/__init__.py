@@ -1,12 +1,9 @@
 """Attach files to Kinto's records: ``kinto.includes = kinto_attachment``."""
 
-from pyramid.config import Configurator
+from typing import TYPE_CHECKING
 
-from kinto_attachment import capability, settings
-from kinto_attachment.heartbeat import Heartbeat, verified
-from kinto_attachment.server import Server, rolls_back
-from kinto_attachment.signatures import Signer
-from kinto_attachment.storage.choice import choose
+if TYPE_CHECKING:
+    from pyramid.config import Configurator
 
 __version__ = "10.0.0.dev0"
 
@@ -21,12 +18,19 @@ PARTS = (
 )
 
 
-def includeme(config: Configurator) -> None:
+def includeme(config: "Configurator") -> None:
     """Wire the plugin into Kinto.
 
     :raises pyramid.exceptions.ConfigurationError: for a wrong setting, with a sentence that
         says what to write instead.
     """
+    # Imported here: commands for clients should not wait for the server's side, nor need it.
+    from kinto_attachment import capability, settings
+    from kinto_attachment.heartbeat import Heartbeat, verified
+    from kinto_attachment.server import Server, rolls_back
+    from kinto_attachment.signatures import Signer
+    from kinto_attachment.storage.choice import choose
+
     parsed = settings.parse(config.get_settings())
     storage = choose(config, parsed)
     secret = parsed.values["link_secret"] or config.get_settings()["userid_hmac_secret"]
