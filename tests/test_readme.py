@@ -180,7 +180,7 @@ def test_the_directory_that_pip_is_given_is_this_project() -> None:
     """pip has installed it, in much the same words, when this environment was made."""
     assert example("install") == "pip install ."
     extras = importlib.metadata.metadata("kinto-attachment").get_all("Provides-Extra")
-    for command in (example("install-s3"), example("install-gcloud")):
+    for command in (example("install-s3"), example("install-gcloud"), example("install-sync")):
         extra = re.fullmatch(r"pip install '\.\[(\w+)\]'", command)
         assert extra
         assert extra[1] in extras
@@ -261,6 +261,19 @@ def test_python_attaches_and_downloads_a_file(reader: Reader) -> None:
 
     reader.has_attached("At the sea")
     assert (reader.folder / "copy.jpg").read_bytes() == PHOTO
+
+
+def test_the_command_line_uploads_lists_downloads_and_deletes(reader: Reader) -> None:
+    put(reader.kinto, RECORD, "old.txt")
+
+    told = reader.types(example("sync")).splitlines()
+
+    (name,) = [json.loads(line)["id"] for line in told if '"uploaded"' in line]
+    assert "photo-jpg-" in name
+    assert (reader.folder / "copies" / "photo.jpg").read_bytes() == PHOTO
+    assert (reader.folder / "copies" / "old.txt").read_bytes() == b"content"
+    assert reader.record(RECORD.replace("first", name))["attachment"]["filename"] == "photo.jpg"
+    assert "attachment" not in reader.record()
 
 
 # Read, replace, delete, copy.
