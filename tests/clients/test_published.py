@@ -34,6 +34,11 @@ class Old:
         )
         self._next = 0
 
+    def forget(self) -> None:
+        """Leave no migration behind, and no links: neither is removed with the records."""
+        self.sql("DELETE FROM metadata WHERE name = 'kinto_attachment_schema_version'")
+        self.sql("DELETE FROM objects WHERE parent_id = '__attachments__'")
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -82,9 +87,9 @@ def old(tmp_path: Path, postgresql: str, on_postgresql: Any) -> Iterator[Old]:
     }
     made = Old(tmp_path, settings, postgresql)
     made.files.mkdir()
+    made.forget()
     yield made
-    made.sql("DELETE FROM metadata WHERE name = 'kinto_attachment_schema_version'")
-    made.sql("DELETE FROM objects WHERE parent_id = '__attachments__'")
+    made.forget()
     made.close()
 
 
