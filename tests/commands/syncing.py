@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import pytest
 import requests
 
 from kinto_attachment.commands import main
-from tests import parts, processes
-from tests.commands.front import Front, front
+from tests import processes
+from tests.commands.front import Front
 from tests.processes import Kinto
 
 USER = ("alice", "secret")
@@ -95,14 +94,3 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
 
 def statuses(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     return {name: line["status"] for name, line in told(capsys).items()}
-
-
-def running(folder: Path) -> Any:
-    """The server of a module."""
-    settings = processes.basic_settings(folder, parts.MEMORY) | SERVER_SETTINGS
-    return processes.running_kinto(folder, settings)
-
-
-def made_album(kinto: Kinto, folder: Path) -> Iterator[Album]:
-    with front(kinto.origin) as before:
-        yield Album(kinto, before, folder)

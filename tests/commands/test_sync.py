@@ -7,7 +7,6 @@ import pty
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,14 @@ from kinto_attachment.sync.failures import Temporary, refusal
 from kinto_attachment.sync.ids import record_id
 from kinto_attachment.sync.remote import QUERY_LENGTH, groups
 from kinto_attachment.sync.transfers import Transfers
-from tests.commands import syncing
 from tests.commands.front import DROP, Reply, Seen, front, once
 from tests.commands.syncing import USER, Album, statuses, told
 from tests.parts import sha256
-from tests.processes import Kinto, environment
+from tests.processes import environment
 
 Capsys = pytest.CaptureFixture[str]
 PUBLIC = {"read": ["system.Everyone"]}
 LATER = Reply(503, {"Retry-After": "0"}, b'{"message": "Come back later."}')
-
-
-@pytest.fixture(scope="module")
-def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
-    with syncing.running(tmp_path_factory.mktemp("kinto")) as running:
-        yield running
-
-
-@pytest.fixture
-def album(kinto: Kinto, tmp_path: Path) -> Iterator[Album]:
-    yield from syncing.made_album(kinto, tmp_path / "files")
 
 
 def is_post(seen: Seen) -> bool:

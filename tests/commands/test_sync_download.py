@@ -9,26 +9,14 @@ import requests
 
 from kinto_attachment.sync import naming
 from kinto_attachment.sync.part import Damaged, Part
-from tests.commands import syncing
 from tests.commands.front import DROP, Front, Reply, Seen, front
 from tests.commands.syncing import USER, Album, statuses, told
 from tests.parts import sha256
-from tests.processes import Kinto, run
+from tests.processes import run
 
 Capsys = pytest.CaptureFixture[str]
 BIG = bytes(range(256)) * 8192
 HALF = len(BIG) // 2
-
-
-@pytest.fixture(scope="module")
-def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
-    with syncing.running(tmp_path_factory.mktemp("kinto")) as running:
-        yield running
-
-
-@pytest.fixture
-def album(kinto: Kinto, tmp_path: Path) -> Iterator[Album]:
-    yield from syncing.made_album(kinto, tmp_path / "files")
 
 
 @pytest.fixture

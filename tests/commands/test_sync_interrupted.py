@@ -9,27 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import syncing
 from tests.commands.front import Seen
 from tests.commands.syncing import Album, statuses
 from tests.parts import sha256
-from tests.processes import Kinto, started
+from tests.processes import started
 
 Capsys = pytest.CaptureFixture[str]
 FILES = 1000
 BIG = bytes(range(256)) * 8192
 HALF = len(BIG) // 2
-
-
-@pytest.fixture(scope="module")
-def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
-    with syncing.running(tmp_path_factory.mktemp("kinto")) as running:
-        yield running
-
-
-@pytest.fixture
-def album(kinto: Kinto, tmp_path: Path) -> Iterator[Album]:
-    yield from syncing.made_album(kinto, tmp_path / "files")
 
 
 class Hold:
