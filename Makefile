@@ -9,7 +9,8 @@ CLIENTS = PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules AD
 
 .PHONY: help serve tests tests-clients screenshots lint format soak bench bench-quick dist clean
 
-PARALLEL = -n logical --maxprocesses 4 --dist worksteal
+# One more than there are cores: tests wait for the servers that they start.
+PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 --dist worksteal
 
 # Twice quiet: errors only.
 PIP_INSTALL = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check

@@ -146,7 +146,7 @@ def test_a_file_that_is_removed_while_it_is_read_ends_in_an_error(
 
 
 def test_files_are_deleted_in_pages_of_many(make_google: MakeGoogle) -> None:
-    storage = make_google()
+    storage = make_google(timeout="60")  # The emulator takes seconds for a hundred.
     keys = [write(storage, new_key("ä b"), b"") for _ in range(103)]
 
     storage.delete_many(iter(keys))
