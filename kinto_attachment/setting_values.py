@@ -74,7 +74,7 @@ def filename_pattern(value: Any) -> str:
 def extensions(value: Any) -> frozenset[str] | None:
     """Extensions and groups joined by ``+``; None stands for any."""
     names = {name.strip().lower().lstrip(".") for name in text(value).split("+")}
-    if "" in names:
+    if not all(name in GROUPS or keys.extension(f"x.{name}") == f".{name}" for name in names):
         raise Malformed(f"extensions and groups ({', '.join(sorted(GROUPS))}) joined by '+'")
     if "any" in names:
         return None

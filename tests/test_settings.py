@@ -153,6 +153,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("fsync", "[true]", "true or false"),
     ("extensions", "", "joined by '+'"),
     ("extensions", "jpg+", "joined by '+'"),
+    ("extensions", "default,zip", "joined by '+'"),
     ("extensions", "jpg++png", "joined by '+'"),
     ("extensions", "1.5", "double quotes"),
     ("mimetypes", "jxl:image/jxl", ".ext:type/subtype"),

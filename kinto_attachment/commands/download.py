@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.options import add_collection, add_jobs, record_id
-from kinto_attachment.commands.remote import run_on_collection
+from kinto_attachment.commands.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.reporting import Telling
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def _download(arguments: argparse.Namespace, remote: "Remote") -> int:
         for one in dict.fromkeys(arguments.ids)
         if one not in records
     ]
+    if not (records or arguments.ids):
+        tell_of_nothing(arguments)
     attachments = [record["attachment"] for record in records.values()]
     total = sum(one["size"] for one in attachments if is_complete(one))
     with taken(Path(arguments.to)):

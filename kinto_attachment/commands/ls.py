@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.options import add_collection
-from kinto_attachment.commands.remote import run_on_collection
+from kinto_attachment.commands.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.reporting import CLEAN, printable
 
 if TYPE_CHECKING:
@@ -27,9 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace, remote: "Remote") -> int:
+    empty = True
     for record in remote.records():
         if "attachment" in record:
+            empty = False
             print(_json(record) if arguments.json else _line(record))
+    if empty:
+        tell_of_nothing(arguments)
     return CLEAN
 
 

@@ -76,8 +76,8 @@ def record_id(text: str) -> str:
     """What Kinto takes for an id."""
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", text, re.ASCII):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no id: it has letters, digits, _ and -, and begins with one of the"
-            " first two"
+            f"{text!r} is not a valid id: write letters, digits, _ and -, and begin with a letter"
+            " or digit"
         )
     return text
 

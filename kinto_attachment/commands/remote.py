@@ -47,6 +47,14 @@ def run_on_collection(
         return CUT
 
 
+def tell_of_nothing(arguments: argparse.Namespace) -> None:
+    """On stderr: a wrong password may be another user, who has a bucket of his own."""
+    complain(
+        f"Nothing that you may see in the collection {arguments.collection} of the bucket"
+        f" {arguments.bucket} has an attachment. Is --auth right, and --collection?"
+    )
+
+
 def _connected(arguments: argparse.Namespace) -> "Remote":
     from kinto_attachment.sync.remote import Remote
 

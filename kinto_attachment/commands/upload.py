@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kinto_attachment.commands.options import add_collection, add_jobs
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from kinto_attachment.sync.remote import Remote
 
 NAME = "upload"
+
+EXAMPLES = {"data": '{"title": "At the sea"}', "permissions": '{"read": ["system.Everyone"]}'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="name",
         help="what the id of a file's record is made of (default: %(default)s)",
     )
-    for field in ("data", "permissions"):
+    for field, example in EXAMPLES.items():
         parser.add_argument(
             f"--{field}",
-            type=_object,
+            type=partial(_object, example),
             metavar="JSON",
             help=f"{field} for each record that is sent",
         )
@@ -64,13 +67,11 @@ def _upload(arguments: argparse.Namespace, remote: "Remote") -> int:
     return telling.tell(uploader.upload(files, telling.look))
 
 
-def _object(text: str) -> Any:
+def _object(example: str, text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no JSON object: write it as in \'{{"title": "At the sea"}}\''
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object: write it as in '{example}'")
     return value

@@ -67,8 +67,8 @@ class Remote:
             raise Unusable(f"{self.server} can't be reached: {error}.") from error
         except (Failure, LookupError, TypeError) as error:
             raise Unusable(
-                f"{self.server} is no Kinto ({error}): write the URL with its version, as in"
-                " https://kinto.example.org/v1."
+                f"{self.server} is not a Kinto server ({error}): write the URL with its version,"
+                " as in https://kinto.example.org/v1."
             ) from error
         if "attachments" not in capabilities:
             raise Unusable(
@@ -189,7 +189,7 @@ class Remote:
     def _unreadable(self, error: Failure) -> Unusable:
         create = "as in `curl --user NAME --request PUT "
         told = {
-            401: "a name and password, or a token, is wanted here: give another --auth",
+            401: "a name and password, or a token, is wanted here: give --auth USER:PASSWORD",
             403: (
                 "these credentials may not read it, or there is no such bucket: give others"
                 f" with --auth, or create it, {create}{self.uri.rsplit('/', 2)[0]}`"

@@ -363,10 +363,10 @@ def test_what_is_not_there_or_not_allowed_is_2_and_a_sentence(
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (Reply(200, {}, b"<html>"), "is no Kinto (the answer is no JSON)"),
-        (Reply(200, {}, b"[]"), "is no Kinto"),
+        (Reply(200, {}, b"<html>"), "is not a Kinto server (the answer is no JSON)"),
+        (Reply(200, {}, b"[]"), "is not a Kinto server"),
         (Reply(307, {"Location": "/v1/"}, b""), "write the URL with its version"),
-        (Reply(404), "is no Kinto (the server says 404"),
+        (Reply(404), "is not a Kinto server (the server says 404"),
         (Reply(200, {}, b'{"capabilities": {}}'), "has no kinto-attachment: install it there"),
         (LATER, "can't be reached: the server says 503: Come back later."),
     ],
@@ -687,3 +687,22 @@ def test_credentials_go_to_urls_below_the_servers_alone(url: str, owned: bool) -
     transfers = Transfers("https://kinto.example.org/v1", USER)
 
     assert transfers.owns(url) == owned
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["download", "--to", "to"]], ids=["ls", "download"])
+def test_where_nothing_is_to_be_seen_that_is_told(
+    album: Album,
+    capsys: Capsys,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wrong password is another user's, where each has a bucket of his own."""
+    monkeypatch.chdir(tmp_path)
+    album.put_file("a", b"content")
+
+    assert album.run(*arguments, "--auth", "alice:wrong") == 0
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"the collection {album.name} of the bucket default has an attachment" in shown.err
