@@ -30,6 +30,10 @@ ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG"
 App = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
+PATIENCE = "60"
+"""Seconds that a store may take here: its part is played by Python, on a busy machine."""
+
+
 def s3_settings(endpoint_url: str, bucket: str, **more: str) -> dict[str, Any]:
     """Kinto's settings for a store in S3; None takes the local store's away."""
     return {
@@ -39,6 +43,7 @@ def s3_settings(endpoint_url: str, bucket: str, **more: str) -> dict[str, Any]:
         "kinto.attachment.aws.access_key": ACCESS_KEY,
         "kinto.attachment.aws.secret_key": SECRET_KEY,
         "kinto.attachment.aws.region": "us-east-1",
+        "kinto.attachment.aws.timeout": PATIENCE,
         **{f"kinto.attachment.{name}": value for name, value in more.items()},
     }
 
@@ -48,6 +53,7 @@ def gcs_settings(bucket: str, **more: str) -> dict[str, Any]:
     return {
         "kinto.attachment.base_path": None,
         "kinto.attachment.gcloud.bucket_name": bucket,
+        "kinto.attachment.gcloud.timeout": PATIENCE,
         **{f"kinto.attachment.{name}": value for name, value in more.items()},
     }
 

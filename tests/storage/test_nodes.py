@@ -14,7 +14,7 @@ from tests.parts import sha256
 from tests.readme import ALICE, put
 from tests.streaming import NORMAL, Peak, big_form, download, send, server
 
-BIG = 512 * 1024 * 1024
+BIG = 256 * 1024 * 1024
 MAY_GROW = 48 * 1024 * 1024
 RECORD = "/buckets/nodes/collections/album/records/first"
 
@@ -65,7 +65,7 @@ def read(kinto: processes.Kinto) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["waitress", "gunicorn"])
-def test_half_a_gibibyte_to_s3_leaves_the_servers_memory_where_it_was(
+def test_a_quarter_of_a_gibibyte_to_s3_leaves_the_servers_memory_where_it_was(
     s3_url: str, bucket: str, tmp_path: Path, kind: str
 ) -> None:
     own = {
