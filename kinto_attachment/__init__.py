@@ -12,7 +12,9 @@ PARTS = (
     "default_bucket",
     "views",
     "signed_links",
-    "listeners",
+    "errands",
+    "agreement",
+    "flush",
     "migrations",
     "demo_page",
 )

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+import transaction
 from kinto.core.storage import Filter, Sort
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import GENERIC, Target
-from kinto_attachment.links import PAGE, Link
+from kinto_attachment.attachments import GENERIC, Target, is_media_type
+from kinto_attachment.hashing import size_and_sha256
+from kinto_attachment.links import Link, State, same
+from kinto_attachment.rows import PAGE, Rows
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Storage, lacks
+from kinto_attachment.storage import Storage, StorageError, UnsafeKey, lacks
 
 PARENT = "__attachments__"
 RESOURCES = ("", "attachments")
@@ -35,42 +38,90 @@ def link_of(target: Target, value: dict[str, Any], key: str) -> Link | None:
     sha256 = _sha256(digest) if isinstance(digest, str) else None
     if sha256 is None or not isinstance(size, int) or isinstance(size, bool) or size < 0:
         return None
-    filename, mimetype = value.get("filename"), value.get("mimetype") or GENERIC
-    if not isinstance(filename, str) or not isinstance(mimetype, str):
+    filename, mimetype = value.get("filename"), value.get("mimetype")
+    if not isinstance(filename, str) or keys.unsafe_reason(key):
         return None
+    if not isinstance(mimetype, str) or not is_media_type(mimetype):
+        mimetype = GENERIC  # Written by hand: it would have become a header.
     file_id = keys.file_id(key)
     return Link(file_id, target.uri, key, sha256, mimetype, filename, size, value)
 
 
-def links_of(
-    settings: Settings, storage: Storage, target: Target, value: dict[str, Any]
-) -> list[Link]:
-    """What a record without a link would be linked to: one file of the size that it says, or
-    none.
+def verified_link(
+    settings: Settings, store: Storage, target: Target, value: dict[str, Any]
+) -> Link | None:
+    """What a record without a link would be linked to: the file that its location leads to,
+    where the record's SHA-256 is that of its bytes, which are read once, here. Else None.
 
     Only files whose key carries no id of ours: with one, a missing link means that the file
     was replaced, or never belonged to the record.
 
-    :raises kinto_attachment.storage.StorageError: as the store failed.
+    :raises kinto_attachment.storage.StorageError: the store does not work.
     """
     key = settings.key_in(value.get("location"))
     link = link_of(target, value, key) if key else None
-    if link is None:
+    if link is None or "read" in lacks(store):
+        return None
+    try:
+        found = size_and_sha256(store, link.key)
+    except (FileNotFoundError, UnsafeKey):
+        return None
+    except StorageError:
+        store.probe()  # It raises where it is not this file alone.
+        return None
+    return link if found == (link.size, link.hash) else None
+
+
+def adopt(rows: Rows, store: Storage, link: Link) -> bool:
+    """Give a record the link that :func:`verified_link` found, in a transaction of its own, if
+    the record still says so and the file is still there."""
+    with transaction.manager:
+        record = rows.lock_record(link.target)
+        if record is None or not same(record.attachment, link.value):
+            return False
+        rows.lock([link.file_id])
+        rows.add([link])
+    if _has_its_size(store, link):
+        return True
+    with transaction.manager:  # It went while it was read: the link would lie.
+        rows.lock([link.file_id])
+        rows.remove([link])
+    return False
+
+
+def published_links(
+    storage: Any, store: Storage, target: Target, value: dict[str, Any]
+) -> list[Link]:
+    """The link, made from one of 8.x or 9.x, between a record that was not migrated yet and its
+    file; nothing where none of theirs names it, or where the file has another size.
+
+    :raises kinto_attachment.storage.StorageError: as the store failed.
+    """
+    published = PublishedLinks(storage)
+    if not published.any():
         return []
-    if "read" not in lacks(storage):
-        try:
-            there = storage.stat(link.key).size == link.size
-        except FileNotFoundError:
-            there = False
-        return [link] if there else []
-    return [link]
+    made = (
+        link_of(target, value, link.key)
+        for link in published.of_records([target.uri])
+        if link.backed_by(value)
+    )
+    return [link for link in made if link and _has_its_size(store, link)]
+
+
+def _has_its_size(store: Storage, link: Link) -> bool:
+    if "read" in lacks(store):
+        return True
+    try:
+        return store.stat(link.key).size == link.size
+    except (FileNotFoundError, UnsafeKey):
+        return False
 
 
 def is_forged(value: Any, holders: Iterable[Link]) -> bool:
     """Whether others hold the file that a value names, and all say something else of it: then
     it was written by hand, which 8.x and 9.x let pass on new records."""
-    said = [link.value for link in holders if not link.kept]
-    return bool(said) and value not in said
+    said = [link.value for link in holders if link.state is State.HELD]
+    return bool(said) and not any(same(value, one) for one in said)
 
 
 @dataclass(frozen=True)
@@ -113,26 +164,11 @@ class PublishedLinks:
 
     def any(self) -> bool:
         """Whether there is one."""
-        return any(self._list(resource, limit=1) for resource in RESOURCES)
+        return any(self._page(resource, "", limit=1) for resource in RESOURCES)
 
     def pages(self) -> Iterator[list[PublishedLink]]:
         """All of them, page by page; safe to remove while iterating."""
-        for resource in RESOURCES:
-            last = ""
-            while True:
-                rules = [[Filter("id", last, COMPARISON.GT)]] if last else None
-                order = [Sort("id", 1)]
-                rows = self._storage.list_all(
-                    resource_name=resource,
-                    parent_id=PARENT,
-                    sorting=order,
-                    pagination_rules=rules,
-                    limit=PAGE,
-                )
-                if not rows:
-                    break
-                last = rows[-1]["id"]
-                yield [link for row in rows if (link := _published(resource, row))]
+        return self._pages()
 
     def remove(self, link: PublishedLink) -> None:
         """Remove one; silently where somebody else was quicker."""
@@ -142,14 +178,28 @@ class PublishedLinks:
 
     def _where(self, field: str, values: Iterable[str]) -> Iterator[PublishedLink]:
         wanted = list(values)
-        if not wanted:
-            return
-        for resource in RESOURCES:
-            yield from self._list(resource, filters=[Filter(field, wanted, COMPARISON.IN)])
+        if wanted:
+            for page in self._pages([Filter(field, wanted, COMPARISON.IN)]):
+                yield from page
 
-    def _list(self, resource: str, **how: Any) -> list[PublishedLink]:
-        rows = self._storage.list_all(resource_name=resource, parent_id=PARENT, **how)
-        return [link for row in rows if (link := _published(resource, row))]
+    def _pages(self, filters: list[Filter] | None = None) -> Iterator[list[PublishedLink]]:
+        """An empty page is the end: Kinto gives no more than ``storage_max_fetch_size`` rows,
+        and does not say so."""
+        for resource in RESOURCES:
+            last = ""
+            while rows := self._page(resource, last, filters=filters):
+                last = rows[-1]["id"]
+                yield [link for row in rows if (link := _published(resource, row))]
+
+    def _page(self, resource: str, last: str, limit: int = PAGE, **how: Any) -> Any:
+        return self._storage.list_all(
+            resource_name=resource,
+            parent_id=PARENT,
+            sorting=[Sort("id", 1)],
+            pagination_rules=[[Filter("id", last, COMPARISON.GT)]] if last else None,
+            limit=limit,
+            **how,
+        )
 
 
 def _published(resource: str, row: dict[str, Any]) -> PublishedLink | None:

@@ -16,9 +16,7 @@ from kinto_attachment.storage import (
     Storage,
     StorageError,
     StorageSilent,
-    StorageUnavailable,
     Writer,
-    lacks,
 )
 
 logger = logging.getLogger(__name__)
@@ -120,14 +118,12 @@ def store(
         if expected and digest != expected.sha256:
             raise Refused("digest_differs", header=expected.header)
         key = writer.close() or key
-        if "read" not in lacks(storage) and storage.stat(key).size != size:
-            raise StorageUnavailable(f"{key} lost bytes: {size} were written")
     except BaseException as error:
         writer.abort()
         if isinstance(error, StorageSilent):
             logger.warning("%s, if it was stored, is left to gc.", key)
         else:
-            _forget(storage, key)
+            forget(storage, key)
         raise
     location = settings.location(key, target.uri, file_id, policy.private, server_url)
     attachment = Attachment(filename, digest.hex(), location, mimetype, size)
@@ -172,7 +168,7 @@ def name_and_type(
     """
     filename = keys.client_filename(part.filename)
     sent = (part.mimetype or "").split(";")[0].strip().lower()
-    said = sent if _is_media_type(sent) and sent != GENERIC else None
+    said = sent if is_media_type(sent) and sent != GENERIC else None
     if not filename:
         kind = said or sniffing.media_type(head or b"") or ""
         filename = target.record_id + (mimetypes.guess_extension(kind) or "")
@@ -201,7 +197,7 @@ def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:
     return keys.build(file_id, folder, name, end)
 
 
-def _forget(storage: Storage, key: str) -> None:
+def forget(storage: Storage, key: str) -> None:
     """Remove what a store may have kept although it reported a failure.
 
     The key was made a moment ago and nobody else knows it.
@@ -212,7 +208,8 @@ def _forget(storage: Storage, key: str) -> None:
         logger.warning("%s is left to gc: %s", key, error)
 
 
-def _is_media_type(text: str) -> bool:
+def is_media_type(text: str) -> bool:
+    """Whether ``text`` is a type and a subtype, in lower case, without parameters."""
     kind, slash, rest = text.partition("/")
     allowed = set("abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-")
     return bool(kind and slash and rest) and set(kind + rest) <= allowed

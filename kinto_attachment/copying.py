@@ -11,15 +11,15 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.links import Link, Links
+from kinto_attachment.links import Link
+from kinto_attachment.paging import page_by_page
+from kinto_attachment.rows import Rows
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey, Writer
-from kinto_attachment.stored_records import page_by_page
 
 RACES = 3
 """How often a file is tried that another copy writes at the same time."""
@@ -79,7 +79,7 @@ class Copier:
 
     def __init__(
         self,
-        links: Links,
+        rows: Rows,
         source: Storage,
         destination: Storage,
         settings: Settings,
@@ -88,7 +88,7 @@ class Copier:
         found: Callable[[str, Link], object],
         tick: Callable[[int], object] = lambda _: None,
     ) -> None:
-        self._links = links
+        self._rows = rows
         self._source = source
         self._destination = destination
         self._settings = settings
@@ -113,8 +113,8 @@ class Copier:
                 raise
 
     def _pages(self) -> Iterator[list[list[Link]]]:
-        """Each file once, with all its links: these are on one page."""
-        return page_by_page(self._links.everything(), _by_key)
+        """Each file once, with a link for each collection that holds it."""
+        return page_by_page(self._rows.files(), lambda page: page)
 
     def _settle(self, outcomes: Iterator[tuple[list[Link], str]], report: Report) -> None:
         problems = []
@@ -132,10 +132,9 @@ class Copier:
     def _tell(self, problems: list[tuple[Link, str]], report: Report) -> None:
         """Only of files that are still named: the others went while they were copied."""
         with transaction.manager:
-            named = self._links.of_files({link.file_id for link, _ in problems})
-        still = {link.key for link in named}
+            still = self._rows.held({link.file_id for link, _ in problems})
         for link, problem in problems:
-            if link.key in still:
+            if link.file_id in still:
                 report.findings += 1
                 self._found(problem, link)
             else:
@@ -208,11 +207,6 @@ class Copier:
             if not _works(self._source):
                 raise
             raise Unusable("unreadable") from error
-
-
-def _by_key(page: list[Link]) -> list[list[Link]]:
-    ordered = sorted(page, key=lambda link: link.key)
-    return [list(links) for _, links in groupby(ordered, lambda link: link.key)]
 
 
 def _write(chunks: Iterable[bytes], writer: Writer, link: Link) -> None:

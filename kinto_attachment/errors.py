@@ -105,6 +105,12 @@ REFUSALS = {
         ERRORS.BACKEND,
         "The store has no space left for this file: retry later.",
     ),
+    "file_lost": Row(
+        httpexceptions.HTTPServiceUnavailable,
+        ERRORS.BACKEND,
+        "The file was removed from the store before record '{record}' could be written: send it"
+        " again.",
+    ),
     "store_unavailable": Row(
         httpexceptions.HTTPServiceUnavailable,
         ERRORS.BACKEND,

@@ -8,19 +8,21 @@ be interrupted, repeated, or run twice at once beside a working server.
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.links import PAGE, Link, Links
+from kinto_attachment.ceiling import Ceiling, exceeds
+from kinto_attachment.links import Link, State, same
+from kinto_attachment.paging import page_by_page
+from kinto_attachment.rows import PAGE, rows_of
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import page_by_page, value_of, values_of
 
-FEW = 100
-"""Files that may go whatever their share is, as long as some others are named by a record."""
+AT_ONCE = 100
+"""Files that are locked, looked at once more and removed in one step."""
 
 
 @dataclass
@@ -48,8 +50,9 @@ class Report:
 
     def above(self, ceiling: float) -> bool:
         """Whether so much would go that the database is more likely to be the wrong one."""
-        nothing_named = self.links - self.dead_links <= 0 and self.findings > 0
-        return self.share() > ceiling and (nothing_named or self.findings > FEW)
+        if self.links - self.dead_links <= 0 < self.findings:
+            return self.share() > ceiling
+        return exceeds(min(self.findings, self.files), self.files, ceiling)
 
 
 class Collector:
@@ -65,8 +68,7 @@ class Collector:
     ) -> None:
         server: Server = registry.attachments
         self._store = server.storage
-        self._storage = registry.storage
-        self._links = Links(registry.storage)
+        self._rows = rows_of(registry.storage)
         self._settings = server.settings
         self._now = time.time()
         self.before = self._now - grace
@@ -83,7 +85,7 @@ class Collector:
         """Count links, and those that no record backs."""
         for page, dead in self.dead_links():
             report.links += len(page)
-            expired = sum(link.kept for link in dead)
+            expired = sum(link.state is not State.HELD for link in dead)
             report.expired += expired
             report.dead_links += len(dead) - expired
 
@@ -93,15 +95,23 @@ class Collector:
             report.files += files
             report.orphans += len(orphans)
 
-    def act(self, report: Report) -> None:
-        """Remove: dead links first, since their files are orphans from then on."""
+    def act(self, report: Report, ceiling: float = 100) -> None:
+        """Remove: dead links first, since their files are orphans from then on.
+
+        :param ceiling: per cent of the files that were counted; what has come to be found since
+            may not go beyond it either.
+        :raises kinto_attachment.ceiling.AboveCeiling: where it would.
+        """
+        allowed = Ceiling(max(report.files, report.links), ceiling, report.findings)
         for _, dead in self.dead_links():
-            links, files = self.remove(dead)
-            report.removed_links += links
-            report.removed_files += files
+            held = [link for link in dead if link.state is State.HELD]
+            allowed.spend(len(held))
+            report.removed_links += len(self.remove(dead))
         for _, orphans in self._orphans():
-            self._store.delete_many(orphans)
-            report.removed_files += len(orphans)
+            allowed.spend(len(orphans))
+            for start in range(0, len(orphans), AT_ONCE):
+                report.removed_files += self._remove_orphans(orphans[start : start + AT_ONCE])
+        report.removed_files += self._remove_released()
         report.unfinished = self._store.remove_unfinished(self.before)
 
     def _orphans(self) -> Iterator[tuple[int, list[str]]]:
@@ -111,25 +121,36 @@ class Collector:
         while page := list(islice(ours, PAGE)):
             old = {file_id: f.key for file_id, f in page if f.modified < self.before}
             with transaction.manager:
-                linked = self._links.held(old)
+                held = self._rows.held(old)
             self._tick(len(page))
-            yield len(page), [key for file_id, key in old.items() if file_id not in linked]
+            yield len(page), [key for file_id, key in old.items() if file_id not in held]
+
+    def _remove_orphans(self, orphans: list[str]) -> int:
+        """Look at these few once more, and remove them while nobody can link them: an upload
+        that has come so far asks the store for its file under the same lock."""
+        by_id = {keys.file_id(key): key for key in orphans}
+        with self._rows.turn(), transaction.manager, self._rows.atomically():
+            self._rows.lock(by_id)
+            held = self._rows.held(by_id)
+            doomed = [key for file_id, key in by_id.items() if file_id not in held]
+            self._store.delete_many(doomed)
+        return len(doomed)
 
     def dead_links(self) -> Iterator[tuple[list[Link], list[Link]]]:
         """Pages of links, and those among them that no record backs, or were kept too long."""
-        for page, dead in page_by_page(self._links.everything(), self._dead):
+        for page, dead in page_by_page(self._rows.everything(), self._dead):
             self._tick(len(page))
             yield page, dead
 
     def _dead(self, page: list[Link]) -> tuple[list[Link], list[Link]]:
         old = [link for link in page if link.modified < self.before * 1000]
-        dead = self._unbacked([link for link in old if not link.kept])
+        dead = self._unbacked([link for link in old if link.state is State.HELD])
         return page, dead + [link for link in old if link.kept and self._has_expired(link)]
 
-    def remove(self, dead: list[Link]) -> tuple[int, int]:
-        """Remove dead links; how many links and files went at once."""
-        removed = [link for link in dead if self._remove_link(link)]
-        return len(removed), self._remove_adopted(removed)
+    def remove(self, dead: list[Link]) -> list[Link]:
+        """Remove dead links, each in one transaction with a last look at its record; those that
+        were removed."""
+        return [link for link in dead if self._remove_link(link)]
 
     def _has_expired(self, link: Link) -> bool:
         """A kept file's link was written when it was replaced or removed, which is when history
@@ -139,30 +160,38 @@ class Collector:
         keep = policy.keep_old_files or math.inf
         return link.modified < (self._now - keep) * 1000
 
-    def _remove_adopted(self, removed: list[Link]) -> int:
-        """Files of other versions have no id in their key, so no listing shows them as ours:
-        they go with the last link that named them."""
-        adopted = {k.file_id: k.key for k in removed if not keys.id_of_key(k.key)}
-        with transaction.manager:
-            held = self._links.held(adopted)
-        doomed = [key for file_id, key in adopted.items() if file_id not in held]
-        self._store.delete_many(doomed)
-        return len(doomed)
-
     def _unbacked(self, links: list[Link]) -> list[Link]:
-        named = values_of(self._storage, (link.target for link in links))
-        return [link for link in links if named.get(link.record_uri) != link.value]
+        named = self._rows.values([link.record_uri for link in links])
+        return [link for link in links if not same(named.get(link.record_uri), link.value)]
 
     def _remove_link(self, link: Link) -> bool:
-        """Remove a dead link; put it back where its record has come to name it meanwhile.
+        with self._rows.turn(), transaction.manager, self._rows.atomically():
+            if link.state is State.HELD:
+                record = self._rows.lock_record(link.target)
+                if record is not None and same(record.attachment, link.value):
+                    return False  # The record has come to name it meanwhile.
+            self._rows.lock([link.file_id])
+            removed, held = self._rows.remove([link])
+            if removed and not held and not keys.is_ours(link.key):
+                self._rows.add([replace(link, state=State.RELEASED)])
+        return bool(removed)
 
-        Between the two commits the file has no link, but files are looked at only later.
-        """
-        with transaction.manager:
-            removed = self._links.remove(link)
-        if removed:
-            with transaction.manager:
-                if value_of(self._storage, link.target) == link.value:
-                    self._links.add(link)
-                    removed = False
+    def _remove_released(self) -> int:
+        """Files of other versions have no id in their key, so no listing shows them as ours:
+        the link that named them last says that they are to go."""
+        removed = 0
+        for page in page_by_page(self._rows.everything(), _released):
+            for start in range(0, len(page), AT_ONCE):
+                some = page[start : start + AT_ONCE]
+                with self._rows.turn(), transaction.manager, self._rows.atomically():
+                    self._rows.lock([link.file_id for link in some])
+                    held = self._rows.held([link.file_id for link in some])
+                    doomed = {link.key for link in some if link.file_id not in held}
+                    self._store.delete_many(doomed)
+                    self._rows.remove(some)
+                removed += len(doomed)
         return removed
+
+
+def _released(page: list[Link]) -> list[Link]:
+    return [link for link in page if link.state is State.RELEASED]

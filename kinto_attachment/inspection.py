@@ -4,7 +4,7 @@ Pages of records come with their links by primary key, so memory does not grow. 
 9.x left has no index: until ``kinto migrate`` has run, each page costs a scan of their links.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -15,10 +15,27 @@ from kinto_attachment import adoption, keys
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.attachments import Target
 from kinto_attachment.garbage import Collector
-from kinto_attachment.judgement import DEAD_LINK, UNNAMED, Finding, Judge, Seen
-from kinto_attachment.links import PAGE, Link, Links
+from kinto_attachment.judgement import (
+    DEAD_LINK,
+    FORGED,
+    HASH,
+    KINDS,
+    MISSING,
+    OUTSIDE,
+    SIZE,
+    UNLINKED,
+    UNNAMED,
+    Finding,
+    Judge,
+    Seen,
+)
+from kinto_attachment.links import Link, State, same
+from kinto_attachment.paging import page_by_page
+from kinto_attachment.rows import PAGE, RecordRow, rows_of
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import attached, locations, page_by_page, value_of, values_of
+
+NOT_OURS = "no record, no link, and its name is none of ours: it may be anybody's, or an old one"
+"""What is told of a file that another program, or 8.x, may have put there."""
 
 JOBS = 8
 """Files that are looked at at once: a store far away takes its time for each."""
@@ -40,13 +57,12 @@ class Inspector:
     ) -> None:
         server: Server = registry.attachments
         self._settings, self._store = server.settings, server.storage
-        self._storage = registry.storage
-        self._links = Links(registry.storage)
+        self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace)
         self._before = self._collector.before
         self._judge = Judge(server.settings, server.storage, hashes)
-        self.files = 0
+        self.totals = dict.fromkeys(KINDS, 0)
         self._tick = tick
         with transaction.manager:
             self._unmigrated = self._published.any()
@@ -67,22 +83,25 @@ class Inspector:
 
     def _of_records(self) -> Iterator[Finding]:
         with ThreadPoolExecutor(JOBS) as pool:
-            for seen in page_by_page(attached(self._storage), self._seen):
+            for seen in page_by_page(self._rows.records_with_attachment(), self._seen):
+                self._count((MISSING, SIZE, HASH, FORGED, OUTSIDE, UNLINKED), len(seen))
                 for found in pool.map(self._judge.findings, seen):
                     yield from (f for f in found if self._still(f))
                 self._tick(len(seen))
 
-    def _seen(self, page: tuple[str, list[dict[str, Any]]]) -> list[Seen]:
+    def _count(self, kinds: Iterable[str], number: int) -> None:
+        for kind in kinds:
+            self.totals[kind] += number
+
+    def _seen(self, page: list[RecordRow]) -> list[Seen]:
         """A page of records with their links, of whatever version."""
-        collection_uri, records = page
-        values = {f"{collection_uri}/records/{r['id']}": r["attachment"] for r in records}
-        ids = {self._file_id(value) for value in values.values()} - {None}
-        links = {link.record_uri: link for link in self._links.of_files(filter(None, ids))}
-        rest = {uri: value for uri, value in values.items() if not _fits(links.get(uri), value)}
-        for uri in rest:  # A location outside of base_url leads to no id.
-            found = [k for k in self._links.of_record(uri) if k.value == values[uri]]
-            links.update({uri: found[0]} if found else {})
-        old = self._published_of(uri for uri in rest if not _fits(links.get(uri), values[uri]))
+        values = {row.target.uri: row.value for row in page if isinstance(row.value, dict)}
+        links = {
+            link.record_uri: link
+            for link in self._rows.of_records(values)
+            if same(link.value, values[link.record_uri])
+        }
+        old = self._published_of(uri for uri in values if uri not in links)
         return [self._see(uri, values[uri], links.get(uri), old.get(uri, [])) for uri in values]
 
     def _published_of(self, uris: Iterator[str]) -> dict[str, list[PublishedLink]]:
@@ -95,7 +114,7 @@ class Inspector:
         self, uri: str, value: dict[str, Any], link: Link | None, old: list[PublishedLink]
     ) -> Seen:
         target = Target.of_uri(uri)
-        if _fits(link, value):
+        if link is not None:
             return Seen(target, value, link, known=True)
         for published in old:
             if published.backed_by(value):
@@ -108,24 +127,25 @@ class Inspector:
     def _is_changed(self, value: dict[str, Any], key: str | None) -> bool:
         """Whether others name the file that this value names, all with another value."""
         file_id = self._file_id(value)
-        if adoption.is_forged(value, self._links.of_files([file_id] if file_id else [])):
+        if adoption.is_forged(value, self._rows.to_files([file_id] if file_id else [])):
             return True
         published = list(self._published.to_files([key])) if key and self._unmigrated else []
-        values = values_of(self._storage, (link.target for link in published))
+        values = self._rows.values([link.record_uri for link in published])
         named = [(values.get(link.record_uri), link) for link in published]
         others = [other for other, link in named if link.backed_by(other)]
-        return bool(others) and value not in others
+        return bool(others) and not any(same(value, other) for other in others)
 
     def _still(self, finding: Finding) -> bool:
         """Whether the record still says so: it may have been replaced or deleted meanwhile."""
         with transaction.manager:
-            return bool(value_of(self._storage, Target.of_uri(finding.place)) == finding.value)
+            return same(self._rows.values([finding.place]).get(finding.place), finding.value)
 
     def _of_links(self) -> Iterator[Finding]:
         for page, dead in self._collector.dead_links():
             self._tick(len(page))
+            self._count([DEAD_LINK], len(page))
             for link in dead:
-                if not link.kept:
+                if link.state is State.HELD:
                     yield Finding(DEAD_LINK, link.record_uri, link.key, link)
         if self._unmigrated:
             yield from self._of_published()
@@ -135,7 +155,8 @@ class Inspector:
             yield from (Finding(DEAD_LINK, k.record_uri, k.key, k) for k in dead)
 
     def _unnamed(self, page: list[PublishedLink]) -> list[PublishedLink]:
-        values = values_of(self._storage, (link.target for link in page))
+        self._count([DEAD_LINK], len(page))
+        values = self._rows.values([link.record_uri for link in page])
         return [link for link in page if not link.backed_by(values.get(link.record_uri))]
 
     def _of_files(self) -> Iterator[Finding]:
@@ -143,23 +164,24 @@ class Inspector:
         while page := list(islice(files, PAGE)):
             old = {keys.file_id(f.key): f.key for f in page if f.modified < self._before}
             with transaction.manager:
-                for file_id in self._links.held(old):
-                    old.pop(file_id, None)
-                for key in self._named(set(old.values())):
-                    old.pop(keys.file_id(key), None)
-            self.files += len(page)
+                known = {link.file_id for link in self._rows.to_files(old)}
+                named = self._named({key for file_id, key in old.items() if file_id not in known})
+            self._count([UNNAMED], len(page))
             self._tick(len(page))
-            yield from (Finding(UNNAMED, key, "no record, no link") for key in old.values())
+            for file_id, key in old.items():
+                if file_id not in known and key not in named:
+                    whose = "no record, no link" if keys.is_ours(key) else NOT_OURS
+                    yield Finding(UNNAMED, key, whose)
+
+    def is_unnamed(self, key: str) -> bool:
+        """Whether nothing names a file now. Callers see to the transaction."""
+        return not self._rows.to_files([keys.file_id(key)]) and not self._named({key})
 
     def _named(self, wanted: set[str]) -> set[str]:
         """Those of these keys that links of 8.x or 9.x, or records without link, name."""
         found = {k.key for k in self._published.to_files(wanted)} if self._unmigrated else set()
         spelt = {loc: key for key in wanted - found for loc in self._settings.locations_of(key)}
-        return found | {spelt[loc] for loc in locations(self._storage, spelt)}
+        return found | {spelt[loc] for loc in self._rows.locations(spelt)}
 
     def _file_id(self, value: dict[str, Any]) -> str | None:
         return self._settings.file_id_in(value.get("location"))
-
-
-def _fits(link: Link | None, value: dict[str, Any]) -> bool:
-    return link is not None and link.value == value

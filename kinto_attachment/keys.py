@@ -58,6 +58,16 @@ def id_of_key(key: str) -> str | None:
     return next((part for part in candidates if is_id(part)), None)
 
 
+def is_ours(key: str) -> bool:
+    """Whether the key is one that this plugin has made."""
+    return id_of_key(key) is not None
+
+
+def is_id_or_made(text: str) -> bool:
+    """Whether ``text`` has the form of what :func:`file_id` gives."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
+
+
 def file_id(key: str) -> str:
     """The id of the file under ``key``, whoever stored it: the one that the key carries, else
     one that is made from the key, so that it is always the same. The latter is no key's name.
@@ -102,6 +112,7 @@ def safe_name(filename: str) -> str:
     becomes ``_``. The extension is the one that :func:`extension` gives. Never empty, never
     hidden, never a device name, at most :data:`MAX_NAME_BYTES` bytes of UTF-8.
     """
+    filename = altered(filename)
     end = extension(filename)
     composed = unicodedata.normalize("NFC", filename)
     stem = os.path.splitext(composed)[0] if end else composed
@@ -120,8 +131,15 @@ def build(file_id: str, folder: str, name: str | None, end: str) -> str:
     :param name: readable name; None for a file that is named by its id.
     :param end: extension with its dot, used where there is no name.
     """
+    folder = altered(folder)
     tail: Iterable[str] = (file_id + end,) if name is None else (file_id, name)
     return "/".join(part for part in (folder, *tail) if part)
+
+
+def altered(text: str) -> str:
+    """Without anything that looks like an id of ours: that of a key is where we have put it, not
+    what a client has called his file, or an operator's folder is called after."""
+    return _ID.sub(lambda found: found[0].replace("-", "_"), text)
 
 
 def _is_letter(character: str) -> bool:

@@ -16,10 +16,10 @@ from pyramid.settings import asbool
 
 from kinto_attachment import adoption
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
-from kinto_attachment.attachments import Target
-from kinto_attachment.links import Link, Links
+from kinto_attachment.links import Link, same
+from kinto_attachment.paging import page_by_page
+from kinto_attachment.rows import RecordRow, rows_of
 from kinto_attachment.server import Server
-from kinto_attachment.stored_records import attached, page_by_page, values_of
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Adopter:
     def __init__(self, registry: Any, dry_run: bool) -> None:
         self._server: Server = registry.attachments
         self._storage = registry.storage
-        self._links = Links(registry.storage)
+        self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._dry_run = dry_run
         self.done = Adopted()
@@ -105,7 +105,8 @@ class Adopter:
             pass  # Each page is committed.
 
     def _move_page(self, page: list[PublishedLink]) -> None:
-        values = values_of(self._storage, (link.target for link in page))
+        self._rows.lock(None)  # Whole pages of files: nobody lets one of them go meanwhile.
+        values = self._rows.values([link.record_uri for link in page])
         for link in page:
             self._move(link, values.get(link.record_uri))
 
@@ -116,46 +117,42 @@ class Adopter:
             return
         self.done.moved += 1
         if not self._dry_run:
-            self._links.add(ours)
+            self._rows.add([ours])
             self._published.remove(link)
 
     def adopt_unlinked(self) -> None:
-        """Records that were imported, or copied by other plugins, where their file exists."""
-        for _ in page_by_page(attached(self._storage), self._adopt_page):
-            pass  # Each page is committed.
+        """Records that were imported, or copied by other plugins, where the file that they name
+        has the SHA-256 that they say."""
+        for page in page_by_page(self._rows.records_with_attachment(), self._unlinked):
+            for row in page:
+                self.done.found += self._adopt(row)
 
-    def _adopt_page(self, page: tuple[str, list[dict[str, Any]]]) -> None:
-        for link in self._unlinked(*page):
-            self.done.found += 1
-            if not self._dry_run:
-                self._links.add(link)
+    def _adopt(self, row: RecordRow) -> bool:
+        """Read the file, outside of any transaction, and link it if nothing has changed."""
+        link = adoption.verified_link(
+            self._server.settings, self._server.storage, row.target, row.value
+        )
+        if link is None or self._dry_run:
+            return link is not None
+        return adoption.adopt(self._rows, self._server.storage, link)
 
-    def _unlinked(self, collection_uri: str, records: list[dict[str, Any]]) -> list[Link]:
-        """The links that these records should have, and have not."""
-        settings, storage = self._server.settings, self._server.storage
-        values = {f"{collection_uri}/records/{r['id']}": r["attachment"] for r in records}
-        without = self._without_link(values)
-        if self._dry_run:  # Those whose link has yet to be moved are counted already.
-            moving = {link.record_uri for link in self._published.of_records(without)}
-            without = [uri for uri in without if uri not in moving]
-        return [
-            link
-            for uri in without
-            for link in adoption.links_of(settings, storage, Target.of_uri(uri), values[uri])
+    def _unlinked(self, page: list[RecordRow]) -> list[RecordRow]:
+        """Those of these records that no link backs, and that are not forged."""
+        rows = [row for row in page if isinstance(row.value, dict)]
+        held: dict[str, list[Link]] = {}
+        for link in self._rows.of_records([row.target.uri for row in rows]):
+            held.setdefault(link.record_uri, []).append(link)
+        without = [
+            row
+            for row in rows
+            if not any(same(link.value, row.value) for link in held.get(row.target.uri, []))
         ]
+        if self._dry_run:  # Those whose link has yet to be moved are counted already.
+            uris = [row.target.uri for row in without]
+            moving = {link.record_uri for link in self._published.of_records(uris)}
+            without = [row for row in without if row.target.uri not in moving]
+        return [row for row in without if not self._is_forged(row.value)]
 
-    def _without_link(self, values: dict[str, Any]) -> list[str]:
-        """Those of these records, by URI, that no link backs, and that are not forged."""
-        ids = {
-            uri: self._server.settings.file_id_in(v.get("location")) for uri, v in values.items()
-        }
-        holders: dict[str, list[Link]] = {}
-        for link in self._links.of_files({file_id for file_id in ids.values() if file_id}):
-            holders.setdefault(link.file_id, []).append(link)
-        found = []
-        for uri, file_id in ids.items():
-            others = holders.get(file_id or "", [])
-            linked = uri in {link.record_uri for link in others}
-            if file_id and not linked and not adoption.is_forged(values[uri], others):
-                found.append(uri)
-        return found
+    def _is_forged(self, value: dict[str, Any]) -> bool:
+        file_id = self._server.settings.file_id_in(value.get("location"))
+        return adoption.is_forged(value, self._rows.to_files([file_id] if file_id else []))

@@ -4,35 +4,20 @@ So schemas, events, history and timestamps are Kinto's own. Nobody's permissions
 and none are changed.
 """
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from kinto.core.utils import json, sqlalchemy
+from kinto.core.utils import json
 from pyramid.authorization import Everyone
 from pyramid.httpexceptions import HTTPBadRequest, HTTPException
 from pyramid.request import Request
 from pyramid.router import Router
 
 from kinto_attachment.attachments import Target
+from kinto_attachment.rows import LockedRecord, rows_of
 
 AUTHN_TYPE, USER_ID = "plugin", "kinto-attachment"
 """Who it was, in events and history: ``plugin:kinto-attachment``."""
-
-_LOCK = """
-SELECT data, as_epoch(last_modified) AS last_modified FROM objects
- WHERE id = :record_id AND parent_id = :collection_uri AND resource_name = 'record'
-   AND NOT deleted
-   FOR UPDATE
-"""
-
-
-@dataclass(frozen=True)
-class LockedRecord:
-    """What a record says, as long as the transaction lasts. ``last_modified``: milliseconds."""
-
-    attachment: Any
-    last_modified: int
 
 
 class RecordWriter:
@@ -46,7 +31,7 @@ class RecordWriter:
         self._settings["record_write_principals"] = Everyone
         self._path = f"/{registry.route_prefix}"
         self._router = Router(registry)
-        self._storage = registry.storage
+        self._rows = rows_of(registry.storage)
 
     def locked(self, target: Target) -> LockedRecord | None:
         """The record, which nobody else can write until the transaction ends; None for none.
@@ -54,10 +39,7 @@ class RecordWriter:
         Kinto reads a record, compares ``If-Match`` and writes without a lock, so what is
         written in between would be lost. A server too locks the record before its links.
         """
-        where = {"record_id": target.record_id, "collection_uri": target.collection_uri}
-        with self._storage.client.connect() as connection:
-            row = connection.execute(sqlalchemy.text(_LOCK), where).fetchone()
-        return LockedRecord(row.data.get("attachment"), row.last_modified) if row else None
+        return self._rows.lock_record(target)
 
     def patch(
         self,

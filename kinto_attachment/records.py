@@ -4,7 +4,7 @@ So permissions, schemas, preconditions, history, events and errors are Kinto's o
 sub-request shares the transaction and the events of the request that it serves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -12,13 +12,12 @@ from urllib.parse import quote
 from kinto.authorization import RouteFactory
 from kinto.core.errors import ERRORS, http_error
 from kinto.core.storage.exceptions import ObjectNotFoundError
-from kinto.core.utils import build_request, json
-from pyramid.authorization import Everyone
+from kinto.core.utils import build_request
+from pyramid.authorization import Authenticated, Everyone
 from pyramid.httpexceptions import (
     HTTPBadRequest,
     HTTPError,
     HTTPNotFound,
-    HTTPPreconditionFailed,
 )
 from pyramid.interfaces import IAuthorizationPolicy, IRoutesMapper
 from pyramid.request import Request
@@ -26,7 +25,8 @@ from pyramid.response import Response
 
 from kinto_attachment.attachments import Target
 
-_NOT_FOR_THE_RECORD = (
+NOT_FOR_THE_RECORD = (
+    "Accept",
     "Content-Digest",
     "Content-Disposition",
     "Content-Encoding",
@@ -40,18 +40,34 @@ _NOT_FOR_THE_RECORD = (
     "Response-Behavior",  # With the history plugin it makes Kinto's PATCH fail.
     "Transfer-Encoding",
 )
+"""Headers of a request for a file that mean something else, or nothing, to its record."""
 
 
 class Context(Protocol):
-    """Kinto's route context of the record: what it would require for a method.
-
-    ``wrote_parents``: the default bucket was created for this request.
-    """
+    """Kinto's route context of the record: what it would require for a method."""
 
     current_object: dict[str, Any] | None
     target: Target
-    wrote_parents: bool
     get_prefixed_principals: Callable[[], list[str]]
+
+
+class OwnersContext:
+    """The context of a record in a default bucket that does not exist yet: Kinto makes it at the
+    write, for the caller alone. What Kinto's policy looks at."""
+
+    resource_name = "record"
+    required_permission = "create"
+    on_plural_endpoint = False
+    current_object = None
+
+    def __init__(self, request: Request, target: Target) -> None:
+        self.target = target
+        self.permission_object_id = f"{target.collection_uri}/records"
+        self.get_prefixed_principals = partial(getattr, request, "prefixed_principals")
+
+    def check_permission(self, principals: list[str], bound_permissions: object) -> bool:
+        """Whoever has come this far is known, and asks for his own bucket."""
+        return Authenticated in principals
 
 
 def context(request: Request, target: Target, method: str) -> Context:
@@ -69,7 +85,7 @@ def context(request: Request, target: Target, method: str) -> Context:
     found_context = RouteFactory(sub)
     # The principals of the request itself: nobody is authenticated twice.
     found_context.get_prefixed_principals = partial(getattr, request, "prefixed_principals")
-    found_context.target, found_context.wrote_parents = target, False
+    found_context.target = target
     result: Context = found_context
     return result
 
@@ -82,6 +98,33 @@ def may_read(request: Request, target: Target) -> bool:
     except HTTPError:
         return False
     return bool(policy.permits(readable, request.prefixed_principals, "dynamic"))
+
+
+def readable(request: Request, uris: Collection[str]) -> set[str]:
+    """Those of these collections or records, by URI, that the user may read by a permission
+    that somebody gave him; whatever their number, one question to Kinto's permissions.
+
+    Rights that Kinto's settings give to everybody are not looked at: :func:`may_read` does.
+    """
+    principals = set(request.prefixed_principals)
+    above = {uri: _ancestors(uri) for uri in uris}
+    asked = sorted(set().union(*above.values()))
+    if not asked:
+        return set()
+    found = request.registry.permission.get_objects_permissions(asked)
+    granting = {
+        one
+        for one, given in zip(asked, found, strict=True)
+        if principals & ({*given.get("read", ())} | {*given.get("write", ())})
+    }
+    return {uri for uri, ancestors in above.items() if granting & ancestors}
+
+
+def _ancestors(uri: str) -> set[str]:
+    """A record or collection, and all that it is in: who may read or write one of these, by
+    Kinto's documentation, may read it."""
+    parts = uri.split("/")
+    return {"/".join(parts[:length]) for length in range(3, len(parts) + 1, 2)}
 
 
 def is_public(request: Request, target: Target) -> bool:
@@ -119,24 +162,6 @@ def missing(request: Request, target: Target) -> HTTPError:
     return not_found(target)  # It has come meanwhile.
 
 
-def write(request: Request, target: Target, body: dict[str, Any], exists: bool) -> Response:
-    """Create or patch the record; other fields are kept.
-
-    :param exists: whether the record existed when it was last looked at. It may have come or
-        gone meanwhile: then, unless the client set a precondition, the other verb is tried.
-    :raises pyramid.httpexceptions.HTTPException: Kinto's refusal.
-    """
-    conditional = "If-Match" in request.headers or "If-None-Match" in request.headers
-    for last_try in (False, False, True):
-        try:
-            return _send(request, target, body, exists, guarded=not conditional)
-        except (HTTPPreconditionFailed, HTTPNotFound):
-            if conditional or last_try:
-                raise
-            exists = not exists
-    raise AssertionError("unreachable")  # pragma: no cover
-
-
 def remove_attachment(request: Request, target: Target) -> Response:
     """Take the field out of the record: out, not null, which collection schemas refuse."""
     sub = _subrequest(
@@ -156,17 +181,6 @@ def with_headers(response: Response, answer: Response) -> Response:
     return response
 
 
-def _send(
-    request: Request, target: Target, body: dict[str, Any], exists: bool, guarded: bool
-) -> Response:
-    headers = {"Content-Type": "application/json"}
-    if not exists and guarded:
-        # A plain PUT would drop the fields of a record that was created meanwhile.
-        headers["If-None-Match"] = "*"
-    method = "PATCH" if exists else "PUT"
-    return _answer(request, _subrequest(request, target, method, json.dumps(body), headers))
-
-
 def _answer(request: Request, sub: Request) -> Response:
     response = request.invoke_subrequest(sub, use_tweens=False)
     if response.status_code >= HTTPBadRequest.code:
@@ -184,7 +198,7 @@ def _subrequest(
 ) -> Request:
     path = quote(target.uri)
     sub = build_request(request, {"method": method, "path": path, "body": body})
-    for name in _NOT_FOR_THE_RECORD:
+    for name in NOT_FOR_THE_RECORD:
         sub.headers.pop(name, None)
     sub.headers.update(headers or {})
     return sub

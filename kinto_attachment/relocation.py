@@ -18,9 +18,10 @@ from pyramid.httpexceptions import (
 )
 
 from kinto_attachment import keys
-from kinto_attachment.links import Link, Links
+from kinto_attachment.links import Link, State, same
+from kinto_attachment.paging import page_by_page
 from kinto_attachment.record_writer import RecordWriter, reason
-from kinto_attachment.stored_records import page_by_page, values_of
+from kinto_attachment.rows import rows_of
 
 ATTEMPTS = 5
 """How often a record is tried whose collection others write at the same moment."""
@@ -63,6 +64,10 @@ class Change:
     link: Link
     value: dict[str, Any]
 
+    def is_said(self, value: Any) -> bool:
+        """Whether a record says so, before or after the change."""
+        return same(value, self.link.value) or same(value, self.value)
+
     def refusal(self) -> str | None:
         """Why this would do harm, in a sentence, or None."""
         carried = keys.id_in_location(self.link.value["location"])
@@ -101,8 +106,7 @@ class Relocation:
         tick: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._writer = RecordWriter(registry)
-        self._storage = registry.storage
-        self._links = Links(registry.storage)
+        self._rows = rows_of(registry.storage)
         self._move = move
         self._refused = refused
         self._tick = tick
@@ -110,9 +114,9 @@ class Relocation:
     def changes(self, report: Report) -> Iterator[Change]:
         """What is to change; ``report`` counts what can't be.
 
-        A change may be applied while iterating: links keep their ids, which pages go by.
+        A change may be applied while iterating: links keep their places, which pages go by.
         """
-        for looked_at, found in page_by_page(self._links.everything(), self._found):
+        for looked_at, found in page_by_page(self._rows.everything(), self._found):
             self._tick(looked_at)
             for change in found:
                 refusal = change.refusal()
@@ -149,32 +153,31 @@ class Relocation:
 
     def _change(self, link: Link) -> Change | None:
         location = self._move.of(link.value.get("location"))
-        return None if location is None else Change(link, {**link.value, "location": location})
+        if location is None or link.state is State.RELEASED:
+            return None
+        return Change(link, {**link.value, "location": location})
 
     def _backed(self, changes: list[Change]) -> list[Change]:
         """Without those whose record says something else: it is changing, or the link is gc's."""
         found = [change for change in changes if change.link.kept]
         named = [change for change in changes if not change.link.kept]
-        values = values_of(self._storage, (change.link.target for change in named))
-        wanted = [(values.get(change.link.record_uri), change) for change in named]
-        return found + [c for value, c in wanted if value in (c.link.value, c.value)]
+        values = self._rows.values([change.link.record_uri for change in named])
+        return found + [c for c in named if c.is_said(values.get(c.link.record_uri))]
 
     def _write(self, change: Change) -> bool:
-        """Whether there was something to write. The link comes first: the listeners, which run
-        at the end of Kinto's update, judge the record by it.
-
-        It is removed and written anew: who waits to hold or remove it meanwhile finds that it
-        is another one.
-        """
+        """Whether there was something to write. The link comes first: Kinto's update is judged
+        by it."""
         link, record = change.link, None
         if not link.kept:
             record = self._writer.locked(link.target)
-            if record is None or record.attachment not in (link.value, change.value):
+            if record is None or not change.is_said(record.attachment):
                 return False
-        if link not in self._links.of_record(link.parent) or not self._links.remove(link):
+        self._rows.lock([link.file_id])
+        removed, _ = self._rows.remove([link])
+        if not removed:
             return False
-        self._links.add(replace(link, value=change.value))
-        if record and record.attachment == link.value:
+        self._rows.add([replace(link, value=change.value)])
+        if record and same(record.attachment, link.value):
             body = {"data": {"attachment": change.value}}
             self._writer.patch(link.target, record.last_modified, body)
         return True

@@ -1,61 +1,74 @@
 """Mends what the inspection found, one kind at a time."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import transaction
 from pyramid.httpexceptions import HTTPException
 
+from kinto_attachment import adoption
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.attachments import Target
-from kinto_attachment.garbage import FEW, Collector
-from kinto_attachment.inspection import Inspector
+from kinto_attachment.ceiling import Ceiling, exceeds
+from kinto_attachment.garbage import Collector
+from kinto_attachment.inspection import NOT_OURS, Inspector
 from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
 from kinto_attachment.keys import file_id
-from kinto_attachment.links import Link, Links
+from kinto_attachment.links import Link, same
 from kinto_attachment.record_writer import RecordWriter, reason
+from kinto_attachment.rows import rows_of
+from kinto_attachment.server import Server
 
 logger = logging.getLogger(__name__)
+
+OF = {MISSING: "records", DEAD_LINK: "links", UNNAMED: "files"}
+"""What a share is a share of, by the kind of finding."""
 
 
 class Repairer:
     """Acts on what an :class:`Inspector` finds when it looks once more.
 
-    :param ceiling: per cent of all files that may go.
+    :param ceiling: per cent that may be changed, of the records, links or files of a kind.
+    :param foreign: whether files go, too, whose name is none of ours: what nothing names may
+        be anybody's, or what 8.x has kept.
     """
 
-    def __init__(self, registry: Any, inspector: Inspector, ceiling: float) -> None:
-        self._registry = registry
+    def __init__(
+        self, registry: Any, inspector: Inspector, ceiling: float, foreign: bool = False
+    ) -> None:
         self._inspector = inspector
         self._ceiling = ceiling
+        self._foreign = foreign
+        self._server: Server = registry.attachments
         self._store = registry.attachments.storage
-        self._links = Links(registry.storage)
+        self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace=0)
         self._writer = RecordWriter(registry)
-        self._unnamed = self._unknown = 0
+        self._found: Counter[str] = Counter()
+        self._unknown = 0
 
     def note(self, finding: Finding) -> None:
-        """What decides later whether files may go."""
-        self._unnamed += finding.kind == UNNAMED
+        """What decides later whether anything may be changed."""
+        self._found[finding.kind] += self._is_wanted(finding)
         self._unknown += finding.kind == OUTSIDE and finding.link is None
 
     def refusal(self, kind: str) -> str | None:
         """Why this kind is better not repaired now, in one sentence; None where it may be."""
-        if kind != UNNAMED:
-            return None
-        if self._unknown:
+        if kind == UNNAMED and self._unknown:
             return (
                 f"Refused: {self._unknown} records name files outside of base_url, and these may"
                 " be theirs. Bring them in with `kinto-attachment relocate` first."
             )
-        share = 100 * self._unnamed / max(self._inspector.files, 1)
-        if share > self._ceiling and self._unnamed > FEW:
+        count, total = self._found[kind], self._inspector.totals[kind]
+        if kind != UNLINKED and exceeds(count, total, self._ceiling):
+            share = 100 * count / max(total, 1)
             return (
-                f"Refused: {share:.0f} % of the files would go, more than {self._ceiling:g} %. See"
-                " that the ini names the right database and store, and that nothing else keeps"
-                " files there; --ceiling 100 removes them all the same."
+                f"Refused: {share:.0f} % of {total} {OF[kind]} would go, more than"
+                f" {self._ceiling:g} %. See that the ini names the right database and store, and"
+                " that the store is there as a whole; --ceiling 100 does it all the same."
             )
         return None
 
@@ -64,6 +77,7 @@ class Repairer:
 
         :raises kinto_attachment.storage.StorageError: as the store failed. What was mended
             until then stays so.
+        :raises kinto_attachment.ceiling.AboveCeiling: as more has come to be found.
         """
         acts: dict[str, Callable[[Finding], bool]] = {
             UNLINKED: self._adopt,
@@ -71,45 +85,69 @@ class Repairer:
             UNNAMED: self._delete,
             MISSING: self._take_out,
         }
-        return sum(acts[kind](finding) for finding in self._inspector.findings_of(kind))
+        total = self._inspector.totals[kind]
+        allowed = Ceiling(total, 100 if kind == UNLINKED else self._ceiling, self._found[kind])
+        mended = 0
+        for finding in self._inspector.findings_of(kind):
+            if self._is_wanted(finding):
+                allowed.spend(1)
+                mended += acts[kind](finding)
+        return mended
+
+    def _is_wanted(self, finding: Finding) -> bool:
+        return finding.detail != NOT_OURS or self._foreign
 
     def _adopt(self, finding: Finding) -> bool:
-        if not isinstance(finding.link, Link):
-            return False
-        with transaction.manager:
-            self._links.add(finding.link)
-        return True
+        """Only a file of which all bytes are what the record says."""
+        target = Target.of_uri(finding.place)
+        settings = self._server.settings
+        link = adoption.verified_link(settings, self._store, target, finding.value or {})
+        return link is not None and adoption.adopt(self._rows, self._store, link)
 
     def _unlink(self, finding: Finding) -> bool:
         link = finding.link
         if isinstance(link, Link):
-            removed, _ = self._collector.remove([link])
-            return bool(removed)
+            return bool(self._collector.remove([link]))
         if not isinstance(link, PublishedLink):
             return False
         # The file, if nothing else names it, is found among those that nothing names.
         with transaction.manager:
+            record = self._writer.locked(link.target)
+            if record is not None and link.backed_by(record.attachment):
+                return False
             self._published.remove(link)
         return True
 
     def _delete(self, finding: Finding) -> bool:
+        """Look once more, at this file alone, while nobody can link it."""
         with transaction.manager:
-            if self._links.held([file_id(finding.place)]):
-                return False  # A copy has come to name it meanwhile.
-        return bool(self._store.delete(finding.place))
+            self._rows.lock([file_id(finding.place)])
+            if not self._inspector.is_unnamed(finding.place):
+                return False  # Something has come to name it meanwhile.
+            return bool(self._store.delete(finding.place))
 
     def _take_out(self, finding: Finding) -> bool:
-        """Take the field out of a record; not where it has changed, or Kinto refuses that."""
+        """Take the field out of a record; not where it has changed, where the file has come
+        back, or where Kinto refuses that."""
         target = Target.of_uri(finding.place)
         try:
             with transaction.manager:
                 record = self._writer.locked(target)
-                if record is None or record.attachment != finding.value:
+                if record is None or not same(record.attachment, finding.value):
+                    return False
+                if isinstance(finding.link, Link) and self._is_there(finding.link.key):
                     return False
                 # RFC 7396: null removes the key.
                 body, kind = {"data": {"attachment": None}}, "application/merge-patch+json"
                 self._writer.patch(target, record.last_modified, body, kind)
         except HTTPException as error:
             logger.error("%s was not changed: %s", target.uri, reason(error))
+            return False
+        return True
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            self._store.stat(key)
+        except FileNotFoundError:
             return False
         return True

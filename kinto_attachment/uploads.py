@@ -2,17 +2,18 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import transaction
-from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.httpexceptions import HTTPAccepted, HTTPBadRequest, HTTPSeeOther
 from pyramid.request import Request
+from pyramid.response import Response
 
-from kinto_attachment import attachments, bodies, forms, preconditions, records
+from kinto_attachment import attachments, bodies, forms, preconditions
 from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachment, Target
-from kinto_attachment.default_bucket import ensure_parents
+from kinto_attachment.errands import Errand
 from kinto_attachment.errors import Refused, refuse_in_batch
-from kinto_attachment.files import Files
 from kinto_attachment.server import Server, own_base_url
 
 
@@ -52,42 +53,51 @@ def _upload(
     digest: ExpectedDigest | None,
     overhead: int,
 ) -> Any:
-    """Permission was given by the route's context; everything else happens here, in order."""
+    """Permission was given by the route's context. The file is received here; its record is
+    written by a request of its own (errands.py)."""
     refuse_in_batch(request)
-    target, server = request.context.target, Server.of(request)
+    target, server, errand = request.context.target, Server.of(request), Errand.on(request)
     existing = request.context.current_object
     preconditions.check(request, existing)
     _check_announced_size(request, server, target, overhead)
     _give_back_connection(request)
     body = bodies.Body(request)
-    files = Files.current(server.storage, server.rolls_back)
 
     def store(part: FilePart) -> StoredAttachment:
         stored = attachments.store(
             part, target, server.settings, server.storage, digest, own_base_url(request)
         )
-        files.create(stored)
+        errand.hold(stored)
         return stored
 
     metrics = request.registry.metrics
     with metrics.timer("attachment_upload_seconds"):
         form = read(body, store)
     metrics.count("attachment_bytes_in", count=form.stored.attachment.size)
-    return _write_record(request, target, form, existing is not None)
-
-
-def _write_record(request: Request, target: Target, form: forms.Form, exists: bool) -> Any:
-    ensure_parents(request, target)
     change = dict(form.fields)
     change["data"] = {**form.fields.get("data", {}), "attachment": form.stored.value}
-    answer = records.write(request, target, change, exists)
-    record_url = request.route_url("record-object", **_ids(target))
-    if Server.of(request).settings.legacy_format or _is_html_form(request):
-        return HTTPSeeOther(location=record_url)
-    request.response.status_code = answer.status_code
-    request.response.headers["Location"] = record_url
-    records.with_headers(request.response, answer)
+    errand.change, errand.exists = change, existing is not None
+    errand.answer = partial(_answer, form.stored)
+    request.response.status_code = HTTPAccepted.code  # The record is still to be written.
     return form.stored.value
+
+
+def _answer(
+    stored: StoredAttachment, request: Request, response: Response, answer: Response
+) -> Response:
+    """What the client is told: ``response``, which has the headers of our own URL, after what
+    Kinto has answered for the record."""
+    response.status_code = answer.status_code
+    for name in ("ETag", "Last-Modified", "Retry-After"):
+        if name in answer.headers:
+            response.headers[name] = answer.headers[name]
+    if answer.status_code >= HTTPBadRequest.code:
+        response.content_type, response.body = answer.content_type, answer.body
+        return response
+    response.headers["Location"] = request.route_url("record-object", **_ids(stored.target))
+    if Server.of(request).settings.legacy_format or _is_html_form(request):
+        response.status_code = HTTPSeeOther.code
+    return response
 
 
 def _check_announced_size(request: Request, server: Server, target: Target, overhead: int) -> None:
@@ -99,13 +109,11 @@ def _check_announced_size(request: Request, server: Server, target: Target, over
 
 
 def _give_back_connection(request: Request) -> None:
-    """End the transaction that checked the permission, and begin the one that writes.
+    """End the transaction that checked the permission.
 
     Otherwise each slow upload holds a database connection for as long as its body takes.
     Kinto's after-commit hook, set when the request came in, moves to the new transaction.
     """
-    if request.context.wrote_parents:
-        return  # The default bucket was just created: that must not be undone.
     if isinstance(request.environ["wsgi.input"], io.BytesIO):
         return  # The server has the whole body in memory: nobody is waited for.
     hooks = list(transaction.get().getAfterCommitHooks())

@@ -4,23 +4,22 @@ Links come in the order of file ids, and files are settled in that order, whatev
 read them: so one id tells all that is done, and a run goes on where another one ended.
 """
 
-import contextlib
-import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any
 
 import transaction
 from kinto.core.storage.exceptions import ObjectNotFoundError
 
-from kinto_attachment.links import Link, Links
+from kinto_attachment.hashing import size_and_sha256
+from kinto_attachment.links import Link
 from kinto_attachment.pace import Pace
+from kinto_attachment.paging import page_by_page
+from kinto_attachment.rows import Rows
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey
-from kinto_attachment.stored_records import page_by_page
 
 RESULT = {"resource_name": "attachments-verification", "parent_id": "", "object_id": "last"}
 """Where Kinto's storage has the result of the last complete run."""
@@ -75,7 +74,7 @@ class Verifier:
 
     def __init__(
         self,
-        links: Links,
+        rows: Rows,
         store: Storage,
         *,
         share: float = 1,
@@ -84,7 +83,7 @@ class Verifier:
         found: Callable[[Finding], object],
         keep: Callable[[Progress], object] = lambda _: None,
     ) -> None:
-        self._links = links
+        self._rows = rows
         self._store = store
         self._share = share
         self._jobs = jobs
@@ -111,8 +110,8 @@ class Verifier:
         return progress
 
     def _pages(self, after: str) -> Iterator[list[list[Link]]]:
-        """Each file once, with all its links: these are on one page."""
-        return page_by_page(self._links.everything(after), _by_file)
+        """Each file once, with a link for each collection that holds it."""
+        return page_by_page(self._rows.files(after), lambda page: page)
 
     def _settled(
         self, progress: Progress, link: Link, look: tuple[int, Finding | None] | None
@@ -133,7 +132,7 @@ class Verifier:
     def _is_named(self, link: Link) -> bool:
         """Whether there is still a link. The server removes it before it removes the file."""
         with transaction.manager:
-            return bool(self._links.of_files([link.file_id]))
+            return bool(self._rows.held([link.file_id]))
 
     def _look(self, links: list[Link]) -> tuple[int, Finding | None] | None:
         """Bytes read and what was found; None for a file outside of the sample. Runs in a
@@ -158,24 +157,6 @@ class Verifier:
             return size_and_sha256(self._store, key, self._pace.spend)
 
 
-def size_and_sha256(
-    store: Storage, key: str, spend: Callable[[int], object] = lambda _: None
-) -> tuple[int, str]:
-    """Read a file once: its bytes, and its SHA-256 in 64 hex digits.
-
-    :param spend: called with the number of bytes after each chunk.
-    :raises FileNotFoundError: there is none.
-    :raises kinto_attachment.storage.StorageError: as the store failed.
-    """
-    size, digest = 0, hashlib.sha256()
-    with contextlib.closing(store.open(key)) as chunks:
-        for chunk in chunks:
-            size += len(chunk)
-            digest.update(chunk)
-            spend(len(chunk))
-    return size, digest.hexdigest()
-
-
 def _difference(link: Link, size: int, digest: str) -> Finding | None:
     if size != link.size:
         return Finding("size", link, link.size, size)
@@ -197,10 +178,6 @@ def publish(registry: Any, result: Progress, sampled: bool) -> None:
     if metrics is not None:
         metrics.count("attachment_verified_files", count=result.files)
         metrics.count("attachment_verify_damaged", count=result.damaged)
-
-
-def _by_file(page: list[Link]) -> list[list[Link]]:
-    return [list(links) for _, links in groupby(page, lambda link: link.file_id)]
 
 
 def last_result(storage: Any) -> dict[str, Any] | None:

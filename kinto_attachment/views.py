@@ -8,12 +8,21 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import adoption, downloads, preconditions, records, uploads
+from kinto_attachment import (
+    adoption,
+    default_bucket,
+    downloads,
+    keys,
+    preconditions,
+    records,
+    uploads,
+)
 from kinto_attachment.attachments import Target
-from kinto_attachment.default_bucket import ensure_parents
 from kinto_attachment.errors import Refused, as_http_error, refuse_in_batch
-from kinto_attachment.links import Link, Links
+from kinto_attachment.links import Link, same
+from kinto_attachment.rows import rows_of
 from kinto_attachment.server import Server
+from kinto_attachment.sources import readable_source
 from kinto_attachment.storage import StorageError, StorageFull
 
 PATH = "/buckets/{bucket_id}/collections/{collection_id}/records/{id}/attachment"
@@ -67,12 +76,17 @@ def permission_context(request: Request) -> Any:
     """Route factory: whatever Kinto requires for the same on the record, before the body."""
     target = target_of(request)
     method = KINTO_METHOD.get(request.method, "GET")
-    wrote_parents = method == "PUT" and ensure_parents(request, target)
     if method == "GET" and "file" in request.GET:
         target = _holder(request, target, request.GET["file"])
-    context = records.context(request, target, method)
-    context.wrote_parents = wrote_parents
-    return context
+    if method == "PUT" and default_bucket.followed(request) and not _has_parents(request, target):
+        return records.OwnersContext(request, target)
+    return records.context(request, target, method)
+
+
+def _has_parents(request: Request, target: Target) -> bool:
+    rows = rows_of(request.registry.storage)
+    bucket_uri = target.collection_uri.rsplit("/collections/", 1)[0]
+    return rows.exists(bucket_uri) and rows.exists(target.collection_uri)
 
 
 def reading_context(request: Request) -> Any:
@@ -118,13 +132,12 @@ def held_link(
     """As :func:`current_link`, for a record that was read already; None where it names no file,
     or another one."""
     value = (record or {}).get("attachment")
-    links = Links(request.registry.storage)
-    held = links.of_record(target.uri)
+    rows = rows_of(request.registry.storage)
+    held = rows.of_records([target.uri])
     if not held and isinstance(value, dict):
-        server = Server.of(request)
-        found = adoption.links_of(server.settings, server.storage, target, value)
-        held = [k for k in found if not adoption.is_forged(value, links.of_files([k.file_id]))]
-    return next((k for k in held if k.value == value and file_id in (None, k.file_id)), None)
+        store = Server.of(request).storage
+        held = adoption.published_links(request.registry.storage, store, target, value)
+    return next((k for k in held if same(k.value, value) and file_id in (None, k.file_id)), None)
 
 
 def serve(request: Request, target: Target, link: Link, public: bool) -> Response:
@@ -178,8 +191,10 @@ def _holder(request: Request, target: Target, file_id: str) -> Target:
     been deleted, or have another file by now: then any record that the caller may read, and
     that names the file, opens it.
     """
-    holders = Links(request.registry.storage).of_files([file_id])
-    others = [link.target for link in holders if not link.kept]
-    if target in others:
+    if not keys.is_id_or_made(file_id):
         return target
-    return next((other for other in others if records.may_read(request, other)), target)
+    rows = rows_of(request.registry.storage)
+    if any(link.file_id == file_id for link in rows.of_records([target.uri])):
+        return target
+    found = readable_source(request, rows, file_id)
+    return found.target if found else target

@@ -12,7 +12,8 @@ import webtest
 from kinto.core.testing import get_user_headers
 
 from kinto_attachment import keys
-from kinto_attachment.links import KEPT, Links
+from kinto_attachment.links import Link, State, same
+from kinto_attachment.rows import Rows, rows_of
 from kinto_attachment.storage import lacks
 from kinto_attachment.storage.local import LocalFileStorage
 
@@ -117,40 +118,53 @@ class Server:
         assert self.files is not None
         return [path.name for path in (self.files / ".unfinished").iterdir()]
 
-    def links(self) -> Links:
-        return Links(self.registry.storage)
+    def rows(self) -> Rows:
+        """Links and records, past Kinto's capped interface."""
+        return rows_of(self.registry.storage)
 
-    def all_links(self) -> list[Any]:
-        rows = self.registry.storage.list_all(resource_name="attachments", parent_id="*")
-        return [row for row in rows if "key" in row and not row["kept"]]
+    def all_links(self) -> list[Link]:
+        """Every link of a record that names its file."""
+        links = [link for page in self.rows().everything() for link in page]
+        return [link for link in links if link.state is State.HELD]
 
     def records(self) -> list[dict[str, Any]]:
-        """Every record that names a file, with its URI: found through the collections."""
-        storage, found = self.registry.storage, []
-        for bucket in storage.list_all(resource_name="bucket", parent_id=""):
-            bucket_uri = f"/buckets/{bucket['id']}"
-            for collection in storage.list_all(resource_name="collection", parent_id=bucket_uri):
-                uri = f"{bucket_uri}/collections/{collection['id']}"
-                for record in storage.list_all(resource_name="record", parent_id=uri):
-                    if record.get("attachment"):
-                        found.append({"uri": f"{uri}/records/{record['id']}", **record})
-        return found
+        """Every record that names a file, with its URI."""
+        named = [row for page in self.rows().records_with_attachment() for row in page]
+        return [
+            {
+                "uri": row.target.uri,
+                **self.registry.storage.get(
+                    resource_name="record",
+                    parent_id=row.target.collection_uri,
+                    object_id=row.target.record_id,
+                ),
+            }
+            for row in named
+            if row.value
+        ]
 
     def assert_agreement(self) -> None:
         """Records, links and files say the same, both ways, hashes included."""
         transaction.abort()  # Look at what is committed, and hold no transaction open.
+        settings = self.registry.attachments.settings
         records = {
-            (r["uri"], keys.id_in_location(r["attachment"]["location"])): r for r in self.records()
+            (r["uri"], settings.file_id_in(r["attachment"]["location"])): r for r in self.records()
         }
-        links = {(row["record_uri"], row["id"]): row for row in self.all_links()}
+        links = {(link.record_uri, link.file_id): link for link in self.all_links()}
         assert set(records) == set(links)
-        for who, row in links.items():
-            assert row["value"] == records[who]["attachment"]
-            content = b"".join(self.registry.attachments.storage.open(row["key"]))
-            assert (sha256(content), len(content)) == (row["hash"], row["size"])
-        kept = self.registry.storage.list_all(resource_name="attachments", parent_id=f"{KEPT}*")
-        linked = {row["key"] for row in links.values()} | {row["key"] for row in kept}
-        assert {key for key in self.stored_keys() if keys.id_of_key(key)} == linked
+        contents: dict[str, tuple[str, int]] = {}
+        for who, link in links.items():
+            assert same(link.value, records[who]["attachment"])
+            if link.key not in contents:
+                content = b"".join(self.registry.attachments.storage.open(link.key))
+                contents[link.key] = (sha256(content), len(content))
+            assert contents[link.key] == (link.hash, link.size)
+        everything = [link for page in self.rows().everything() for link in page]
+        held = {link.key for link in everything if link.state is not State.RELEASED}
+        assert {key for key in self.stored_keys() if keys.is_ours(key)} == {
+            key for key in held if keys.is_ours(key)
+        }
+        assert held <= self.stored_keys()
         if self.files is not None:
             assert self.unfinished() == []
         transaction.abort()

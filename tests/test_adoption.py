@@ -14,8 +14,8 @@ import sqlalchemy
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.links import PAGE
 from kinto_attachment.migrations import Migration
+from kinto_attachment.rows import PAGE
 from tests import processes
 from tests.faults.harness import collect
 from tests.parts import (
@@ -139,8 +139,8 @@ def migrating(on_postgresql: Callable[..., Server]) -> Old:
 
 
 @every_backend()
-@pytest.mark.parametrize("resource", ["", "attachments", None])
-def test_a_file_of_8_x_or_9_x_or_without_link_is_read(old: Old, resource: str | None) -> None:
+@pytest.mark.parametrize("resource", ["", "attachments"])
+def test_a_file_of_8_x_or_9_x_is_read(old: Old, resource: str) -> None:
     old.record(content=b"ten years", resource=resource)
 
     answer = old.server.as_user().get(ATTACHMENT)
@@ -149,6 +149,13 @@ def test_a_file_of_8_x_or_9_x_or_without_link_is_read(old: Old, resource: str | 
     assert answer.headers["ETag"] == f'"{sha256(b"ten years")}"'
     assert 'filename="old.txt"' in answer.headers["Content-Disposition"]
     old.server.as_user(OTHER).get(ATTACHMENT, status=403)
+
+
+@every_backend()
+def test_nothing_is_served_on_a_records_word_alone(old: Old) -> None:
+    old.record(content=b"somebody's backup", resource=None)
+
+    old.server.as_user().get(ATTACHMENT, status=404)
 
 
 @every_backend()
@@ -232,7 +239,7 @@ def test_links_become_ours_and_files_go_with_their_records(migrating: Old, resou
 
     server, user = migrating.server, migrating.server.as_user()
     assert migrating.links() == 0
-    assert {link["key"] for link in server.all_links()} == set(found.values())
+    assert {link.key for link in server.all_links()} == set(found.values())
     user.upload(f"{COLLECTION}/records/replaced/attachment", b"new")
     user.delete(f"{COLLECTION}/records/removed/attachment")
     user.delete(f"{COLLECTION}/records/deleted")
@@ -274,7 +281,7 @@ def test_a_forged_record_gets_no_link_and_opens_nothing(migrating: Old) -> None:
 
     migrating.migrate()
 
-    assert [link["record_uri"] for link in migrating.server.all_links()] == [RECORD]
+    assert [link.record_uri for link in migrating.server.all_links()] == [RECORD]
     migrating.server.as_user().get(f"{COLLECTION}/records/forged/attachment", status=404)
     migrating.server.as_user().delete(f"{COLLECTION}/records/forged")
     assert migrating.server.as_user().get(ATTACHMENT).body == b"secret"
@@ -398,7 +405,7 @@ def test_a_migration_that_is_killed_half_way_loses_nothing_and_goes_on(
 
     assert done.returncode == 0, done.stderr
     assert migrating.links() == 0
-    assert len({link["key"] for link in migrating.server.all_links()}) == PAGE + 50
+    assert len({link.key for link in migrating.server.all_links()}) == PAGE + 50
 
 
 @contextlib.contextmanager

@@ -170,7 +170,7 @@ def test_a_link_that_was_tampered_with_opens_nothing(owner: Client, anonymous: C
 def test_an_expired_link_says_so(owner: Client, anonymous: Client) -> None:
     owner.upload()
     attachments = owner.server.registry.attachments
-    (row,) = owner.server.links().of_record(RECORD)
+    (row,) = owner.server.rows().of_records([RECORD])
     assert isinstance(row, Link)
     expired = attachments.signer.sign(row, int(time.time()) - 1)
 

@@ -139,7 +139,7 @@ def test_metrics_count_bytes_refusals_and_time(make_server: Callable[..., Server
     assert "attachment_bytes_out_total 1000.0" in lines
     assert 'attachment_refusals_total{reason="extension"} 1.0' in lines
     assert "attachment_upload_seconds_count 2.0" in lines
-    assert "attachment_record_changed_seconds_count" in lines
+    assert "attachment_settle_seconds_count" in lines
 
 
 def test_the_counters_plugin_counts_attachments(make_server: Callable[..., Server]) -> None:

@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any) -> None:
     from kinto_attachment.copying import PROBLEMS, Copier
-    from kinto_attachment.links import Link, Links
+    from kinto_attachment.links import Link
+    from kinto_attachment.rows import rows_of
 
     def found(problem: str, link: Link) -> None:
         if arguments.json:
@@ -59,10 +60,8 @@ def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any)
     source, destination = registry.attachments.storage, other.attachments.storage
     settings = other.attachments.settings
     with progress(" files") as tick:
-        links, jobs = Links(registry.storage), arguments.jobs
-        Copier(links, source, destination, settings, jobs=jobs, found=found, tick=tick).copy(
-            report
-        )
+        rows, jobs = rows_of(registry.storage), arguments.jobs
+        Copier(rows, source, destination, settings, jobs=jobs, found=found, tick=tick).copy(report)
 
 
 def _refusal(registry: Any, other: Any) -> str | None:

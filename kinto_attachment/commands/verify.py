@@ -86,8 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace, registry: Any, state: "StateFile") -> "Progress":
-    from kinto_attachment.links import Links
     from kinto_attachment.pace import Pace
+    from kinto_attachment.rows import rows_of
     from kinto_attachment.verification import Verifier, publish
 
     begin = state.load()
@@ -98,7 +98,7 @@ def _verify(arguments: argparse.Namespace, registry: Any, state: "StateFile") ->
             tick(1)
 
         result = Verifier(
-            Links(registry.storage),
+            rows_of(registry.storage),
             registry.attachments.storage,
             share=arguments.sample / 100,
             jobs=arguments.jobs,

@@ -18,7 +18,8 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.commands import main
 from kinto_attachment.copying import Copier, Report
-from kinto_attachment.links import Link, Links
+from kinto_attachment.links import Link
+from kinto_attachment.rows import rows_of
 from kinto_attachment.storage import StorageUnavailable
 from kinto_attachment.storage.local import LocalFileStorage
 from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
@@ -94,7 +95,7 @@ def upload(server: Server, contents: dict[str, bytes]) -> None:
 
 def links_of(server: Server) -> list[Link]:
     with transaction.manager:
-        return [link for page in server.links().everything() for link in page]
+        return [link for page in server.rows().everything() for link in page]
 
 
 def path_of(server: Server, link: Link) -> Path:
@@ -305,7 +306,7 @@ def copier(
 ) -> Copier:
     attachments = server.registry.attachments
     return Copier(
-        Links(server.registry.storage),
+        rows_of(server.registry.storage),
         source or attachments.storage,
         LocalFileStorage(str(base_path)),
         attachments.settings,
@@ -416,7 +417,7 @@ def fill(server: Server, number: int) -> list[Link]:
                 resource_name="record", parent_id=COLLECTION, obj=record
             )
             links.append(Link(file_id, uri, key, size=size, value=value, **described))
-            server.links().add(links[-1])
+            server.rows().add([links[-1]])
     return sorted(links, key=lambda link: link.file_id)
 
 

@@ -66,7 +66,7 @@ def upload(server: Server, record_id: str = "r", content: bytes = b"hello") -> t
     """A record's URI and its file's key."""
     uri = f"{COLLECTION}/records/{record_id}"
     server.as_user().upload(f"{uri}/attachment", content)
-    (link,) = server.links().of_record(uri)
+    (link,) = server.rows().of_records([uri])
     transaction.abort()
     return uri, link.key
 
@@ -85,8 +85,8 @@ def rewrite(server: Server, uri: str, **fields: Any) -> None:
 
 
 def forget_link(server: Server, uri: str) -> None:
-    for link in server.links().of_record(uri):
-        server.links().remove(link)
+    for link in server.rows().of_records([uri]):
+        server.rows().remove([link])
     transaction.commit()
 
 
@@ -134,7 +134,7 @@ def test_a_field_that_names_no_file_is_taken_out_and_nothing_else_changes(
         record = server.as_user().get(place).json["data"]
         assert "attachment" not in record
         assert record.get("title") == title
-    assert server.links().of_record(uri) == []
+    assert server.rows().of_records([uri]) == []
 
 
 def test_a_file_of_another_size_is_found(server: Server, doctor: Doctor) -> None:
@@ -231,7 +231,7 @@ def test_a_record_without_a_link_is_found_and_gets_one(server: Server, doctor: D
     code, first = doctor()
     assert (code, first["unlinked"]) == (1, found)
     assert doctor("--repair", "unlinked")[0] in (0, 1)
-    (link,) = server.links().of_record(uri)
+    (link,) = server.rows().of_records([uri])
     assert (link.key, link.hash, link.size) == (key, value["hash"], 5)
     transaction.abort()
     server.as_user().delete(uri)
@@ -240,13 +240,13 @@ def test_a_record_without_a_link_is_found_and_gets_one(server: Server, doctor: D
 
 def test_a_link_that_was_lost_is_written_again(server: Server, doctor: Doctor) -> None:
     uri, _ = upload(server)
-    (before,) = server.links().of_record(uri)
+    (before,) = server.rows().of_records([uri])
     forget_link(server, uri)
 
     code, found = doctor("--repair", "unlinked")
 
     assert (code, found) == (0, {"unlinked": [uri]})
-    assert server.links().of_record(uri) == [before]
+    assert server.rows().of_records([uri]) == [before]
     server.assert_agreement()
     assert doctor("--hashes") == (0, {})
 

@@ -90,7 +90,7 @@ def fill(server: Server, number: int) -> dict[str, Any]:
                 resource_name="record", parent_id=COLLECTION, obj=record
             )
             link = Link(file_id, uri, key, size=len(content), value=value, **described)
-            server.links().add(link)
+            server.rows().add([link])
     return listed(server)
 
 
@@ -261,7 +261,7 @@ def test_old_files_that_are_kept_change_with_the_rest(
 
     assert "records changed: 1, kept old files changed: 1" in capsys.readouterr().out
     with transaction.manager:
-        links = [link for page in server.links().everything() for link in page]
+        links = [link for page in server.rows().everything() for link in page]
     assert sorted(link.kept for link in links) == [False, True]
     assert all(link.value["location"].startswith(NEW) for link in links)
     server.assert_agreement()
@@ -280,12 +280,12 @@ def test_a_file_that_an_older_version_stored_changes_too(
         server.registry.storage.create(
             resource_name="record", parent_id=COLLECTION, obj={"id": "first", "attachment": value}
         )
-        server.links().add(link)
+        server.rows().add([link])
 
     assert relocate("--apply") == 0
 
     assert locations(server) == [NEW + key]
-    (found,) = server.links().of_record(RECORD)
+    (found,) = server.rows().of_records([RECORD])
     assert found == replace(link, value={**value, "location": NEW + key})
 
 
@@ -359,7 +359,7 @@ def dead(server: Server) -> None:
 
 def unlinked(server: Server) -> None:
     with transaction.manager:
-        server.links().remove(*server.links().of_record(RECORD))
+        server.rows().remove(server.rows().of_records([RECORD]))
 
 
 @pytest.mark.parametrize("fault", [dead, unlinked])
@@ -449,10 +449,10 @@ def test_a_link_that_a_copy_has_written_back_is_brought_in_line(
     server: Server, relocate: Relocate
 ) -> None:
     server.as_user().upload()
-    (stale,) = server.links().of_record(RECORD)
+    (stale,) = server.rows().of_records([RECORD])
     relocate("--apply")
     with transaction.manager:
-        server.links().add(stale)
+        server.rows().add([stale])
     modified = server.as_user().get(RECORD).headers["ETag"]
 
     assert relocate("--apply") == 0

@@ -101,7 +101,7 @@ def plant(server: Server, count: int) -> list[Link]:
                 {"number": number},
             )
             (server.files / link.key).write_bytes(content)
-            server.links().add(link)
+            server.rows().add([link])
             links.append(link)
     return sorted(links, key=lambda link: link.file_id)
 
@@ -111,7 +111,7 @@ def change(server: Server, link: Link, content: bytes) -> Link:
     changed = replace(link, hash=sha256(content), size=len(content))
     path_of(server, link).write_bytes(content)
     with transaction.manager:
-        server.links().add(changed)
+        server.rows().add([changed])
     return changed
 
 
@@ -231,7 +231,7 @@ def test_a_file_that_several_records_name_is_read_once(server: Server, verify: V
     (link,) = plant(server, 1)
     with transaction.manager:
         for number in range(5):
-            server.links().add(replace(link, record_uri=f"{COLLECTION}/records/copy{number}"))
+            server.rows().add([replace(link, record_uri=f"{COLLECTION}/records/copy{number}")])
 
     _, summary, _ = verify()
 
@@ -245,7 +245,7 @@ def test_old_files_that_are_kept_are_looked_at(
     server.as_user().upload(content=b"old")
     server.as_user().upload(content=b"new")
     with transaction.manager:
-        (old,) = [k for page in server.links().everything() for k in page if k.kept]
+        (old,) = [k for page in server.rows().everything() for k in page if k.kept]
     path_of(server, old).unlink()
 
     code, summary, (finding,) = verify()
@@ -271,7 +271,7 @@ def test_a_file_that_is_replaced_or_deleted_meanwhile_is_no_finding(server: Serv
     for number in range(4):
         owner.upload(f"{COLLECTION}/records/r{number}/attachment", b"old")
     with transaction.manager:
-        links = [link for page in server.links().everything() for link in page]
+        links = [link for page in server.rows().everything() for link in page]
     found: list[Finding] = []
 
     def work_on(_: float) -> None:
@@ -282,7 +282,7 @@ def test_a_file_that_is_replaced_or_deleted_meanwhile_is_no_finding(server: Serv
 
     pace = Pace(1, clock=lambda: 0, wait=work_on)
     verifier = Verifier(
-        server.links(), server.registry.attachments.storage, jobs=1, pace=pace, found=found.append
+        server.rows(), server.registry.attachments.storage, jobs=1, pace=pace, found=found.append
     )
     end = verifier.verify(Progress())
 
@@ -561,7 +561,7 @@ def test_an_interruption_leaves_no_file_open(server: Server) -> None:
         raise KeyboardInterrupt
 
     store = server.registry.attachments.storage
-    verifier = Verifier(server.links(), store, pace=Pace(1), found=interrupt)
+    verifier = Verifier(server.rows(), store, pace=Pace(1), found=interrupt)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         verifier.verify(Progress())
 

@@ -39,10 +39,10 @@ def assert_nothing_dangles(server: Server) -> None:
 
     transaction.abort()  # Kinto's last one may have failed.
     storage, links = server.registry.attachments.storage, server.all_links()
-    by_record = {(row["record_uri"], json.dumps(row["value"])): row for row in links}
+    by_record = {(link.record_uri, json.dumps(link.value)): link for link in links}
     for record in server.records():
-        row = by_record[(record["uri"], json.dumps(record["attachment"]))]
-        assert sha256(b"".join(storage.open(row["key"]))) == record["attachment"]["hash"]
+        link = by_record[(record["uri"], json.dumps(record["attachment"]))]
+        assert sha256(b"".join(storage.open(link.key))) == record["attachment"]["hash"]
     transaction.abort()
 
 

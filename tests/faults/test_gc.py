@@ -13,7 +13,7 @@ import pytest
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.links import KEPT, Link
+from kinto_attachment.links import Link
 from tests.faults.harness import collect
 from tests.parts import (
     ATTACHMENT,
@@ -151,13 +151,12 @@ def test_kept_old_files_are_kept(on_postgresql: Callable[..., Server]) -> None:
 def age_kept_links(server: Server, days: float) -> None:
     """Make the rows of kept files look as if they had been written that long ago."""
     storage = server.registry.storage
-    for row in storage.list_all(resource_name="attachments", parent_id=f"{KEPT}*"):
-        row["last_modified"] -= int(days * 86400 * 1000)
+    for link in [link for page in server.rows().everything() for link in page if link.kept]:
         storage.update(
             resource_name="attachments",
-            parent_id=KEPT + row["record_uri"],
-            object_id=row["id"],
-            obj=row,
+            parent_id=link.parent,
+            object_id=link.file_id,
+            obj={**link.data(), "last_modified": link.modified - int(days * 86400 * 1000)},
         )
     transaction.commit()
 
@@ -298,7 +297,7 @@ def test_an_ini_that_cannot_be_used_is_one_sentence_and_2(
 
 
 def test_a_link_that_its_record_names_again_is_put_back(server: Server) -> None:
-    (link,) = server.links().of_record(f"{COLLECTION}/records/r0")
+    (link,) = server.rows().of_records([f"{COLLECTION}/records/r0"])
     from kinto_attachment.garbage import Collector
 
     removed = Collector(server.registry, 0)._remove_link(Link(**vars(link)))

@@ -9,6 +9,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.files import MAX_REMOVALS
+from kinto_attachment.links import State
 from tests.faults.harness import Database, assert_nothing_dangles, collect
 from tests.parts import BUCKET, COLLECTION, Server, sha256
 
@@ -31,9 +32,9 @@ def seed(server: Server, count: int) -> None:
             "size": len(content),
         }
         seen = {k: v for k, v in value.items() if k != "location"}
-        link = {**seen, "record_uri": uri, "key": f"{file_id}.txt", "value": value, "kept": False}
+        link = {**seen, "record_uri": uri, "key": f"{file_id}.txt", "value": value}
         rows.append((f"r{number}", COLLECTION, "record", {"attachment": value}, number))
-        rows.append((file_id, uri, "attachments", link, number))
+        rows.append((file_id, f"{State.HELD}{uri}", "attachments", link, number))
     insert = sqlalchemy.text(
         "INSERT INTO objects (id, parent_id, resource_name, data, last_modified, deleted) VALUES"
         " (:id, :parent, :resource, (:data)::jsonb, from_epoch(:at), false)"

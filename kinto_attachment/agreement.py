@@ -1,0 +1,158 @@
+"""Where record, link and file are made to agree: at the end of every request that writes.
+
+A tween below Kinto's error views and above its events: when it goes on, all members of a batch
+are done and all listeners have been told. A refusal from here is answered and rolled back like
+one of Kinto's own. (A hook before the commit would come too late for that.)
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kinto.core.events import ACTIONS, ResourceChanged
+from pyramid.config import Configurator
+from pyramid.events import ContextFound
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.tweens import EXCVIEW
+
+from kinto_attachment import restoring
+from kinto_attachment.attachments import Target
+from kinto_attachment.errands import Errand
+from kinto_attachment.errors import Refused, as_http_error
+from kinto_attachment.links import same
+from kinto_attachment.reconciling import Reconciler
+from kinto_attachment.rows import rows_of
+from kinto_attachment.touched import Former, Touched
+
+logger = logging.getLogger(__name__)
+
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+def includeme(config: Configurator) -> None:
+    """Listen, and settle at the end."""
+    config.add_tween(
+        "kinto_attachment.agreement.tween_factory",
+        under=EXCVIEW,
+        over="kinto.core.events.notify_resource_events_before",
+    )
+    config.add_subscriber(on_change, ResourceChanged, for_resources=("record",))
+    config.add_subscriber(
+        on_change,
+        ResourceChanged,
+        for_resources=("collection", "bucket"),
+        for_actions=(ACTIONS.DELETE,),
+    )
+    config.add_subscriber(on_context_found, ContextFound)
+
+
+def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
+    """Pyramid's: see the module's first lines."""
+    rolls_back = registry.attachments.rolls_back
+
+    def tween(request: Request) -> Response:
+        if request.method in READING:
+            return handler(request)
+        touched = Touched.begin(request)
+        errand = Errand.of(request)
+        with _turn(request, errand):
+            try:
+                response = _handled(handler, request, touched, rolls_back)
+                settle(request, touched, errand)
+            except BaseException as error:
+                if errand is not None:
+                    errand.note(error)
+                raise
+        return response
+
+    return tween
+
+
+def _handled(
+    handler: Callable[[Request], Response], request: Request, touched: Touched, rolls_back: bool
+) -> Response:
+    """What is below. Where it fails and nothing is undone, what stands has to agree as well."""
+    try:
+        return handler(request)
+    except BaseException:
+        if not rolls_back:
+            try:
+                settle(request, touched, Errand.of(request))
+            except Exception as error:
+                logger.info("After a request that failed: %s", error)
+        raise
+
+
+def settle(request: Request, touched: Touched, errand: Errand | None = None) -> None:
+    """Bring the links of what a request touched in line.
+
+    :raises pyramid.httpexceptions.HTTPError: a record has a value that it may not have.
+    """
+    received = errand.received if errand is not None and errand.change is not None else None
+    if not touched:
+        return
+    reconciler = Reconciler(request.registry, touched, request, received)
+    try:
+        with request.registry.metrics.timer("attachment_settle_seconds"):
+            reconciler.settle()
+    except Refused as refused:
+        restoring.put_back(request.registry, touched, reconciler.refused)
+        raise as_http_error(request, refused) from refused
+
+
+def on_change(event: ResourceChanged) -> None:
+    """Remember where to look; at once for a request that did not come through the tween."""
+    touched = Touched.of(event.request)
+    if touched is not None:
+        touched.hear(event)
+        return
+    alone = Touched()
+    alone.hear(event)
+    settle(event.request, alone)
+
+
+def on_context_found(event: ContextFound) -> None:
+    """A record in the URL of a writing request: take a copy before Kinto's views change it."""
+    request = event.request
+    touched = Touched.of(request)
+    route = getattr(request, "matched_route", None)
+    if touched is None or request.method in READING or getattr(route, "name", "") != _RECORD:
+        return
+    record = getattr(request.context, "current_object", None)
+    if record is None:
+        return
+    ids = request.matchdict
+    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
+    if target not in touched.former:
+        touched.meet(target, _former(request, target, record))
+
+
+_RECORD = "record-object"
+
+
+def _former(request: Request, target: Target, record: dict[str, Any]) -> Former:
+    value = record.get("attachment")
+    copied = restoring.copy_of(request.registry, target, record)
+    errand = Errand.of(request)
+    if value is None:
+        return Former(copied[0], linked=False, permissions=copied[1])
+    if errand is not None and errand.change is not None:
+        return Former(copied[0], linked=True, permissions=copied[1])  # It gets another value.
+    rows = rows_of(request.registry.storage)
+    linked = any(same(link.value, value) for link in rows.of_records([target.uri]))
+    # A record that was read before its link went: not an import that never had one.
+    is_old = not linked and not same(rows.values([target.uri]).get(target.uri), value)
+    return Former(copied[0], linked=linked or is_old, permissions=copied[1])
+
+
+def _turn(request: Request, errand: Errand | None) -> Any:
+    """One writer at a time, where the storage can't undo anything. Nobody waits there for a
+    body: a file is received before, and JSON is read now, as Kinto's views will."""
+    server = request.registry.attachments
+    if server.rolls_back or (errand and errand.change is None and request.method != "DELETE"):
+        return contextlib.nullcontext()
+    with contextlib.suppress(OSError):
+        request.body  # noqa: B018 - WebOb keeps it
+    return rows_of(request.registry.storage).turn()

@@ -1,0 +1,216 @@
+"""A request for a file, from its first byte to the commit of its record.
+
+An upload is two requests to Kinto. The first one asks for the caller's rights and receives the
+body. The second one is Kinto's own PUT or PATCH of the record, with rights, groups and parents
+looked at anew, however long the body took; where it meets one of Kinto's conflicts, it is sent
+once more, with the file in hand.
+"""
+
+import io
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kinto.core.storage.exceptions import BackendError, IntegrityError
+from kinto.core.utils import json
+from pyramid.config import Configurator
+from pyramid.events import BeforeTraversal, NewRequest
+from pyramid.request import Request
+from pyramid.response import Response
+
+from kinto_attachment import attachments, records
+from kinto_attachment.attachments import StoredAttachment, Target
+from kinto_attachment.files import Fate, Received
+from kinto_attachment.rows import rows_of
+
+ATTEMPTS = 30
+"""How often a record is written that meets conflicts of Kinto's, which last milliseconds."""
+
+LONGEST_PAUSE = 0.05
+"""Seconds, at the most, between two attempts: two that have met once would meet again."""
+
+KEY = "kinto_attachment.errand"
+_PATH = re.compile(r"(/v\d+/buckets/[^/]+/collections/[^/]+/records/[^/]+)/attachment")
+_RETRYABLE = ("40P01", "40001")
+"""PostgreSQL's codes of a deadlock and of a serialization failure."""
+
+
+@dataclass
+class Errand:
+    """What one POST, PUT or DELETE of ``/attachment`` is about.
+
+    :param environ: of the request as it came in.
+    :param received: the file that was stored, as soon as it is.
+    :param change: what the record's PUT or PATCH will say.
+    :param exists: whether the record existed when it was last looked at.
+    :param passing: whether what failed last was a conflict that passes.
+    :param answer: makes the client's response of the first one, which has the headers of our
+        own URL, and of Kinto's answer for the record.
+    """
+
+    environ: Mapping[str, Any]
+    record_path: str
+    received: Received | None = None
+    change: dict[str, Any] | None = None
+    exists: bool = False
+    passing: bool = False
+    answer: Callable[[Request, Response, Response], Response] = field(
+        default=lambda request, response, answer: answer
+    )
+
+    @classmethod
+    def of(cls, request: Request) -> "Errand | None":
+        """The errand of a request, if it is one."""
+        found: Errand | None = request.environ.get(KEY)
+        return found
+
+    @classmethod
+    def on(cls, request: Request) -> "Errand":
+        """The errand of a request that can't be anything else."""
+        found: Errand = request.environ[KEY]
+        return found
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the client has set a precondition."""
+        return "HTTP_IF_MATCH" in self.environ or "HTTP_IF_NONE_MATCH" in self.environ
+
+    def hold(self, stored: StoredAttachment) -> None:
+        """A file lies in the store: from now on it is in this hand."""
+        self.received = Received(stored)
+
+    def note(self, error: BaseException) -> None:
+        """Something has failed: does it pass?"""
+        cause = getattr(getattr(error, "original", None), "orig", None)
+        self.passing = isinstance(error, IntegrityError) or (
+            isinstance(error, BackendError) and getattr(cause, "pgcode", None) in _RETRYABLE
+        )
+
+    def again(self) -> Request:
+        """The request once more, which has no body."""
+        return self._request(self.environ["REQUEST_METHOD"], self.environ["PATH_INFO"], b"")
+
+    def of_record(self) -> Request:
+        """The request to the record."""
+        request = self._request(
+            "PATCH" if self.exists else "PUT", self.record_path, json.dumps(self.change).encode()
+        )
+        if not (self.exists or self.conditional):
+            # A plain PUT would drop the fields of a record that was created meanwhile.
+            request.headers["If-None-Match"] = "*"
+        for name in records.NOT_FOR_THE_RECORD:
+            request.headers.pop(name, None)
+        request.headers["Content-Type"] = "application/json"
+        return request
+
+    def _request(self, method: str, path: str, body: bytes) -> Request:
+        environ = {
+            **self.environ,
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "QUERY_STRING": "",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            KEY: self,
+        }
+        return Request(environ)
+
+
+def includeme(config: Configurator) -> None:
+    """Around the transaction, so that each attempt has one of its own."""
+    config.add_tween("kinto_attachment.errands.tween_factory", over="pyramid_tm.tm_tween_factory")
+    config.add_subscriber(_carry, NewRequest)
+    config.add_subscriber(_lock, BeforeTraversal)
+
+
+def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
+    """Pyramid's: see the module's first lines."""
+
+    def tween(request: Request) -> Response:
+        path = _PATH.fullmatch(request.environ["PATH_INFO"])
+        if path is None or request.method not in ("POST", "PUT", "DELETE"):
+            return handler(request)
+        environ = {k: v for k, v in request.environ.items() if _is_the_servers(k)}
+        errand = request.environ[KEY] = Errand(environ, path[1])
+        try:
+            return _go(request, errand, handler(request))
+        finally:
+            _let_go(registry, errand)
+
+    return tween
+
+
+def _is_the_servers(name: str) -> bool:
+    """What the server and the client have said, without what frameworks have added."""
+    return name.isupper() or name.startswith("wsgi.")
+
+
+def _go(request: Request, errand: Errand, response: Response) -> Response:
+    if errand.change is None:
+        if request.method != "DELETE":
+            return response
+        for _ in range(ATTEMPTS):
+            if not errand.passing:
+                break
+            response = _send(request, errand, errand.again())
+        return response
+    return errand.answer(request, response, _written(request, errand))
+
+
+def _written(request: Request, errand: Errand) -> Response:
+    """Kinto's answer to the PUT or PATCH of the record, after conflicts that have passed.
+
+    A record may have come or gone meanwhile: then, unless the client set a precondition, the
+    other verb is tried.
+    """
+    turns = 0
+    for _ in range(ATTEMPTS):
+        answer = _send(request, errand, errand.of_record())
+        if answer.status_code in (404, 412) and not errand.conditional and turns < 2:
+            errand.exists = not errand.exists
+            turns += 1
+        elif not errand.passing:
+            break
+    return answer
+
+
+def _send(request: Request, errand: Errand, again: Request) -> Response:
+    if errand.passing:
+        time.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - no secret
+    errand.passing = False
+    return request.invoke_subrequest(again, use_tweens=True)
+
+
+def _let_go(registry: Any, errand: Errand) -> None:
+    """What is in hand when all is over, and no record has it, goes."""
+    received = errand.received
+    if received and received.fate is Fate.OPEN:
+        attachments.forget(registry.attachments.storage, received.stored.key)
+
+
+def _carry(event: NewRequest) -> None:
+    """Sub-requests of Kinto's own, as for the default bucket, have another environ."""
+    request = event.request
+    errand = Errand.of(request)
+    if errand is None and hasattr(request, "parent"):
+        errand = Errand.of(request.parent)
+        if errand is not None and errand.change is not None:
+            request.environ[KEY] = errand
+
+
+def _lock(event: BeforeTraversal) -> None:
+    """With a precondition nobody may write the record between Kinto's look and its write: then
+    one of two that are sent at once gets 412."""
+    request = event.request
+    errand = Errand.of(request)
+    if errand is None or not errand.conditional or request.method == "POST":
+        return
+    if errand.change is None and request.method != "DELETE":
+        return  # The body is still to come: nobody has to wait for that.
+    ids = request.matchdict or {}
+    if {"bucket_id", "collection_id", "id"} <= set(ids):
+        target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
+        rows_of(request.registry.storage).lock_record(target)

@@ -1,0 +1,60 @@
+"""Puts records back where Kinto's storage can't: a refused request leaves them as they were."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from kinto.core.storage.exceptions import ObjectNotFoundError
+
+from kinto_attachment.attachments import Target
+from kinto_attachment.touched import Former, Touched
+
+
+def copy_of(
+    registry: Any, target: Target, record: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What :class:`~kinto_attachment.touched.Former` keeps: all that may have to be put back.
+
+    Only the ``attachment`` where the storage rolls back.
+    """
+    if registry.attachments.rolls_back:
+        return {"attachment": copy.deepcopy(record.get("attachment"))}, None
+    former = {k: v for k, v in copy.deepcopy(record).items() if not k.startswith("__")}
+    permissions = registry.permission.get_object_permissions(target.uri)
+    return former, {name: set(given) for name, given in permissions.items()}
+
+
+def put_back(registry: Any, touched: Touched, refused: Iterable[Target]) -> None:
+    """Undo the changes of these records; those that did not exist go."""
+    for target in refused:
+        former = touched.former.get(target)
+        if former is None:
+            _remove(registry, target)
+        else:
+            _restore(registry, target, former)
+
+
+def _remove(registry: Any, target: Target) -> None:
+    where = {"resource_name": "record", "parent_id": target.collection_uri}
+    try:
+        registry.storage.delete(object_id=target.record_id, with_deleted=False, **where)
+    except ObjectNotFoundError:
+        return
+    registry.permission.delete_object_permissions(target.uri)
+
+
+def _restore(registry: Any, target: Target, former: Former) -> None:
+    where = {"resource_name": "record", "parent_id": target.collection_uri}
+    stored = registry.storage.get(object_id=target.record_id, **where)
+    if stored["last_modified"] == former.record["last_modified"]:
+        # Kinto's merge-patch has changed it in place, and has not written it: so do we, since
+        # a write would give it another last_modified.
+        value = stored.get("attachment")
+        if isinstance(value, dict) and isinstance(former.value, dict):
+            value.clear()
+            value.update(copy.deepcopy(former.value))
+        return
+    registry.storage.update(object_id=target.record_id, obj=former.record, **where)
+    if former.permissions is not None:
+        registry.permission.delete_object_permissions(target.uri)
+        registry.permission.replace_object_permissions(target.uri, former.permissions)

@@ -1,0 +1,216 @@
+"""Links and records in Kinto's memory, or in any storage that undoes nothing: under one lock."""
+
+import contextlib
+import copy
+import threading
+import weakref
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from kinto.core.storage import Filter
+from kinto.core.storage.exceptions import ObjectNotFoundError
+from kinto.core.utils import COMPARISON
+
+from kinto_attachment.attachments import Target
+from kinto_attachment.links import RESOURCE, Link, State, same
+from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen
+
+_LOCKS: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
+_MAKING = threading.Lock()
+
+
+class MemoryRows:
+    """See :class:`kinto_attachment.rows.Rows`."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+        with _MAKING:
+            self._lock = _LOCKS.setdefault(storage, threading.RLock())
+
+    def atomically(self) -> Any:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return self._lock
+
+    def turn(self) -> Any:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return self._lock
+
+    def outcome(self, transaction_id: str) -> bool | None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return None
+
+    # Links
+
+    def of_records(self, record_uris: Collection[str]) -> list[Link]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return [link for uri in record_uris for link in self._links(f"{State.HELD}{uri}")]
+
+    def to_files(self, file_ids: Collection[str]) -> list[Link]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        if not file_ids:
+            return []
+        found = self._links("*", [Filter("id", list(file_ids), COMPARISON.IN)])
+        return sorted(found, key=lambda link: (link.file_id, link.parent))
+
+    def held(self, file_ids: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        links = self.to_files(file_ids)
+        return {link.file_id for link in links if link.state is not State.RELEASED}
+
+    def collections_with(self, file_id: str) -> list[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        links = [link for link in self.to_files([file_id]) if link.state is State.HELD]
+        return sorted({link.target.collection_uri for link in links})
+
+    def sources(self, file_id: str, collection_uri: str | None, most: int) -> list[Link]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return [
+            link
+            for link in self.to_files([file_id])
+            if link.state is State.HELD
+            and collection_uri in (None, link.target.collection_uri)
+            and same((self._record(link.target) or {}).get("attachment"), link.value)
+        ][:most]
+
+    def below(self, uri: str) -> Iterator[list[Link]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return _pages(self._links(f"{State.HELD}{uri}/*"))
+
+    def everything(self) -> Iterator[list[Link]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return _pages(sorted(self._links("/*"), key=lambda link: link.parent))
+
+    def files(self, after: str = "") -> Iterator[list[list[Link]]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        found = [link for link in self._links("/*") if link.state is not State.RELEASED]
+        links = sorted(found, key=lambda link: (link.file_id, link.parent))
+        for_each = (
+            list({(link.state, link.target.collection_uri): link for link in some}.values())
+            for file_id, some in groupby(links, lambda link: link.file_id)
+            if file_id > after
+        )
+        return _pages(for_each)
+
+    def any_links(self) -> bool:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return bool(self._links("/*"))
+
+    def lock(self, file_ids: Collection[str] | None) -> str | None:
+        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+        return None
+
+    def add(self, links: Collection[Link]) -> None:
+        """See :class:`kinto_attachment.rows.Rows`. Kinto's ``update`` also creates."""
+        for link in links:
+            self._storage.update(
+                resource_name=RESOURCE,
+                parent_id=link.parent,
+                object_id=link.file_id,
+                obj={**link.data(), "parent": link.parent},
+            )
+
+    def remove(self, links: Collection[Link]) -> tuple[list[Link], set[str]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        with self._lock:
+            removed = [link for link in links if link in self._links(link.parent)]
+            for link in removed:
+                self._storage.delete(
+                    resource_name=RESOURCE,
+                    parent_id=link.parent,
+                    object_id=link.file_id,
+                    with_deleted=False,
+                )
+            return removed, self.held({link.file_id for link in removed})
+
+    # Records
+
+    def seen(self, targets: Collection[Target]) -> Seen:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        records = {
+            target.uri: RecordRow(target, copy.deepcopy(record.get("attachment")))
+            for target in targets
+            if (record := self._record(target)) is not None
+        }
+        return Seen(records, self.of_records([target.uri for target in targets]))
+
+    def written_under(self, record_ids: Collection[str]) -> list[Target]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return []
+
+    def values(self, record_uris: Collection[str]) -> dict[str, Any]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return {
+            uri: record.get("attachment")
+            for uri in record_uris
+            if (record := self._record(Target.of_uri(uri))) is not None
+        }
+
+    def records_with_attachment(self) -> Iterator[list[RecordRow]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return _pages(self._attached())
+
+    def locations(self, wanted: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        values = [row.value for row in self._attached()]
+        found = {value.get("location") for value in values if isinstance(value, dict)}
+        return {location for location in wanted if location in found}
+
+    def lock_record(self, target: Target) -> LockedRecord | None:
+        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+        record = self._record(target)
+        if record is None:
+            return None
+        return LockedRecord(record.get("attachment"), record["last_modified"])
+
+    def exists(self, uri: str) -> bool:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        parent, plural, object_id = uri.rsplit("/", 2)
+        return self._get(plural[:-1], parent, object_id) is not None
+
+    def drop_left_behind(self, uri: str) -> None:
+        """See :class:`kinto_attachment.rows.Rows`: nothing is capped here."""
+
+    def _attached(self) -> list[RecordRow]:
+        found = []
+        for bucket in self._list("bucket", ""):
+            bucket_uri = f"/buckets/{bucket['id']}"
+            for collection in self._list("collection", bucket_uri):
+                uri = f"{bucket_uri}/collections/{collection['id']}"
+                for record in self._list("record", uri):
+                    if "attachment" in record:
+                        target = Target.of_uri(f"{uri}/records/{record['id']}")
+                        found.append(RecordRow(target, record["attachment"]))
+        return found
+
+    def _record(self, target: Target) -> dict[str, Any] | None:
+        return self._get("record", target.collection_uri, target.record_id)
+
+    def _get(self, resource_name: str, parent_id: str, object_id: str) -> dict[str, Any] | None:
+        where = {"resource_name": resource_name, "parent_id": parent_id, "object_id": object_id}
+        with contextlib.suppress(ObjectNotFoundError):
+            found: dict[str, Any] = self._storage.get(**where)
+            return found
+        return None
+
+    def _list(self, resource_name: str, parent_id: str, **how: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._storage.list_all(
+            resource_name=resource_name, parent_id=parent_id, **how
+        )
+        return found
+
+    def _links(self, parent_id: str, filters: list[Filter] | None = None) -> list[Link]:
+        """Kinto's memory does not tell the parents of what it lists, so a row has its own."""
+        rows = self._list(RESOURCE, parent_id, filters=filters)
+        return [_link(row) for row in rows if "parent" in row]
+
+
+def _link(row: dict[str, Any]) -> Link:
+    return Link.from_row(row["id"], row["parent"], row["last_modified"], row)
+
+
+def _pages(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    """Pages of what was read as a whole: what is removed meanwhile moves nothing."""
+    left = iter(list(rows))
+    while page := list(islice(left, PAGE)):
+        yield page

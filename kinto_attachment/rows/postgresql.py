@@ -1,0 +1,392 @@
+"""Links and records on PostgreSQL: statements of our own, in Kinto's table and transaction."""
+
+import contextlib
+import json
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from kinto.core.storage.exceptions import BackendError, IntegrityError
+from kinto.core.utils import sqlalchemy
+
+from kinto_attachment.attachments import Target
+from kinto_attachment.links import RESOURCE, Link, State
+from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen
+
+FILES, RECORDS = 0x6B614001, 0x6B614002
+"""Classes of our advisory locks: of files, and of records that may not exist."""
+
+SHARES = 256
+"""Locks that all files share. A lock for each of 10,000 files would exhaust PostgreSQL's table;
+two files that have the same one only wait for each other's commit."""
+
+FEW = 100
+"""Files that are locked by their own shares; a transaction with more of them takes all."""
+
+_LINK = """o.id, o.parent_id, as_epoch(o.last_modified) AS modified, o.data"""
+_OURS = "o.resource_name = 'attachments' AND o.parent_id >= '/' AND o.parent_id < '0'"
+"""Not those of 9.x, which have the same resource name and another parent. 0 follows /."""
+_HOLDING = """o.parent_id >= '/attached/' AND o.parent_id < '/attached0'
+     OR o.parent_id >= '/kept/' AND o.parent_id < '/kept0'"""
+_HELD_ROWS = f"o.resource_name = 'attachments' AND ({_HOLDING})"
+_COLLECTION = """('/buckets/' || split_part(o.parent_id, '/', 4)
+     || '/collections/' || split_part(o.parent_id, '/', 6))"""
+_OWN = "r.xmin = CAST(pg_current_xact_id_if_assigned() AS xid)"
+_GIVEN = "unnest(CAST(:parents AS text[]), CAST(:ids AS text[])) AS t(parent, id)"
+_RECORD = "r.parent_id = t.parent AND r.id = t.id AND r.resource_name = 'record'"
+
+
+class PostgreSQLRows:
+    """See :class:`kinto_attachment.rows.Rows`.
+
+    :param client: the one of Kinto's storage, ``storage.client``.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._commits_each_step = bool(client.commit_manually)
+        self._session: Any = None
+
+    @contextlib.contextmanager
+    def atomically(self) -> Iterator[None]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        if not self._commits_each_step or self._session is not None:
+            yield  # The request's own transaction is one already.
+            return
+        session = self._client.session_factory.session_factory()
+        self._session = session
+        try:
+            with _kintos_errors():
+                yield
+                session.commit()
+        finally:
+            self._session = None
+            session.close()
+
+    def turn(self) -> contextlib.nullcontext[None]:
+        """See :class:`kinto_attachment.rows.Rows`: rows are locked instead."""
+        return contextlib.nullcontext()
+
+    def outcome(self, transaction_id: str) -> bool | None:
+        """See :class:`kinto_attachment.rows.Rows`. Asks over a connection of its own: the one
+        of the transaction may be lost."""
+        engine = self._client.session_factory.session_factory.kw["bind"]
+        statement = sqlalchemy.text("SELECT pg_xact_status(CAST(:xid AS xid8)) AS status")
+        try:
+            with engine.connect() as connection:
+                status = connection.execute(statement, {"xid": transaction_id}).scalar()
+        except sqlalchemy.exc.SQLAlchemyError:
+            return None
+        return {"committed": True, "aborted": False}.get(status)
+
+    # Links
+
+    def of_records(self, record_uris: Collection[str]) -> list[Link]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = f"""
+        SELECT {_LINK} FROM objects o
+         WHERE o.resource_name = 'attachments' AND o.parent_id = ANY(CAST(:parents AS text[]))
+        """
+        parents = [f"{State.HELD}{uri}" for uri in record_uris]
+        return _links(self._read(statement, parents=parents)) if parents else []
+
+    def to_files(self, file_ids: Collection[str]) -> list[Link]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = f"""
+        SELECT {_LINK} FROM objects o WHERE o.id = ANY(CAST(:ids AS text[])) AND {_OURS}
+         ORDER BY o.id, o.parent_id
+        """
+        return _links(self._read(statement, ids=list(file_ids))) if file_ids else []
+
+    def held(self, file_ids: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = f"""
+        SELECT wanted.id FROM unnest(CAST(:ids AS text[])) AS wanted(id)
+         WHERE EXISTS (SELECT 1 FROM objects o WHERE o.id = wanted.id
+                          AND {_HELD_ROWS})
+        """
+        return {row.id for row in self._read(statement, ids=list(file_ids))} if file_ids else set()
+
+    def collections_with(self, file_id: str) -> list[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = f"""
+        SELECT DISTINCT {_COLLECTION} AS uri FROM objects o
+         WHERE o.id = :id AND o.resource_name = 'attachments'
+           AND o.parent_id >= '/attached/' AND o.parent_id < '/attached0'
+         ORDER BY uri
+        """
+        return [row.uri for row in self._read(statement, id=file_id)]
+
+    def sources(self, file_id: str, collection_uri: str | None, most: int) -> list[Link]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        below = f"{State.HELD}{collection_uri}/" if collection_uri else f"{State.HELD}/"
+        statement = f"""
+        SELECT {_LINK} FROM objects o
+          JOIN objects r ON r.parent_id = {_COLLECTION}
+           AND r.id = split_part(o.parent_id, '/', 8) AND r.resource_name = 'record'
+         WHERE o.id = :id AND o.resource_name = 'attachments'
+           AND o.parent_id >= :first AND o.parent_id < :behind
+           AND NOT r.deleted AND r.data -> 'attachment' = o.data -> 'value'
+         ORDER BY o.parent_id LIMIT :most
+        """
+        limits = {"first": below, "behind": _behind(below), "most": most}
+        return _links(self._read(statement, id=file_id, **limits))
+
+    def below(self, uri: str) -> Iterator[list[Link]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return self._pages(f"{State.HELD}{uri}/")
+
+    def everything(self) -> Iterator[list[Link]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return self._pages("/")
+
+    def files(self, after: str = "") -> Iterator[list[list[Link]]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = f"""
+        WITH page AS (
+            SELECT DISTINCT o.id FROM objects o WHERE o.id > :after AND {_HELD_ROWS}
+             ORDER BY o.id LIMIT {PAGE}
+        )
+        SELECT DISTINCT ON (o.id, split_part(o.parent_id, '/', 2), {_COLLECTION}) {_LINK}
+          FROM page JOIN objects o ON o.id = page.id
+         WHERE {_HELD_ROWS}
+         ORDER BY o.id, split_part(o.parent_id, '/', 2), {_COLLECTION}, o.parent_id
+        """
+        while page := _links(self._read(statement, after=after)):
+            after = page[-1].file_id
+            yield [list(links) for _, links in groupby(page, lambda link: link.file_id)]
+
+    def any_links(self) -> bool:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return bool(self._read(f"SELECT 1 FROM objects o WHERE {_OURS} LIMIT 1"))
+
+    def lock(self, file_ids: Collection[str] | None) -> str | None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        if file_ids is None or len(file_ids) > FEW:
+            shares = set(range(SHARES))
+        else:
+            shares = {zlib.crc32(file_id.encode()) % SHARES for file_id in file_ids}
+        statement = """
+        SELECT pg_advisory_xact_lock(:kind, share),
+               CAST(pg_current_xact_id_if_assigned() AS text) AS transaction_id
+          FROM unnest(CAST(:shares AS int[])) AS share
+        """
+        rows = self._read(statement, kind=FILES, shares=sorted(shares)) if shares else []
+        return rows[0].transaction_id if rows else None
+
+    def add(self, links: Collection[Link]) -> None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = """
+        INSERT INTO objects (id, parent_id, resource_name, data, deleted)
+        SELECT t.id, t.parent, :resource, CAST(t.data AS jsonb), FALSE
+          FROM unnest(CAST(:ids AS text[]), CAST(:parents AS text[]), CAST(:data AS text[]))
+               AS t(id, parent, data)
+        ON CONFLICT (id, parent_id, resource_name) DO UPDATE
+           SET data = EXCLUDED.data, deleted = FALSE, last_modified = EXCLUDED.last_modified
+        """
+        once = {(link.file_id, link.parent): link for link in links}.values()
+        if once:
+            self._write(statement, resource=RESOURCE, **_columns(once))
+
+    def remove(self, links: Collection[Link]) -> tuple[list[Link], set[str]]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = """
+        DELETE FROM objects o
+         USING unnest(CAST(:ids AS text[]), CAST(:parents AS text[]), CAST(:data AS text[]))
+               AS t(id, parent, data)
+         WHERE o.id = t.id AND o.parent_id = t.parent AND o.resource_name = 'attachments'
+           AND o.data = CAST(t.data AS jsonb)
+        RETURNING o.id, o.parent_id
+        """
+        if not links:
+            return [], set()
+        rows = self._write(statement, **_columns(links))
+        gone = {(row.id, row.parent_id) for row in rows}
+        removed = [link for link in links if (link.file_id, link.parent) in gone]
+        return removed, self.held({link.file_id for link in removed})
+
+    # Records
+
+    def seen(self, targets: Collection[Target]) -> Seen:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        given = _given(targets)
+        if self._session is not None:  # No transaction has written, and so locked, them.
+            statement = f"""
+            SELECT 1 FROM {_GIVEN} JOIN objects r ON {_RECORD}
+             ORDER BY r.parent_id, r.id FOR UPDATE OF r
+            """
+            self._read(statement, **given)
+        own = "TRUE" if self._commits_each_step else f"COALESCE({_OWN}, FALSE)"
+        statement = f"""
+        SELECT 'record' AS kind, r.id, r.parent_id, 0 AS modified,
+               jsonb_build_object('value', r.data -> 'attachment') AS data,
+               r.deleted, {own} AS written
+          FROM {_GIVEN} JOIN objects r ON {_RECORD}
+        UNION ALL
+        SELECT 'link', {_LINK}, FALSE, FALSE FROM objects o
+         WHERE o.resource_name = 'attachments' AND o.parent_id = ANY(CAST(:links AS text[]))
+        """
+        rows = self._read(statement, links=[f"{State.HELD}{t.uri}" for t in targets], **given)
+        records = [_record(row) for row in rows if row.kind == "record"]
+        links = _links([row for row in rows if row.kind == "link"])
+        return Seen({record.target.uri: record for record in records}, links)
+
+    def written_under(self, record_ids: Collection[str]) -> list[Target]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = f"""
+        SELECT r.id, r.parent_id FROM objects r
+         WHERE r.id = ANY(CAST(:ids AS text[])) AND r.resource_name = 'record' AND {_OWN}
+        """
+        if self._commits_each_step or not record_ids:
+            return []
+        return [_target(row) for row in self._read(statement, ids=list(record_ids))]
+
+    def values(self, record_uris: Collection[str]) -> dict[str, Any]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = f"""
+        SELECT r.id, r.parent_id, jsonb_build_object('value', r.data -> 'attachment') AS data
+          FROM {_GIVEN} JOIN objects r ON {_RECORD} WHERE NOT r.deleted
+        """
+        given = _given([Target.of_uri(uri) for uri in record_uris])
+        rows = self._read(statement, **given) if record_uris else []
+        return {_target(row).uri: row.data["value"] for row in rows}
+
+    def records_with_attachment(self) -> Iterator[list[RecordRow]]:
+        """See :class:`kinto_attachment.rows.Rows`. In the order of the primary key: in that of
+        their collections each page would sort a whole one."""
+        statement = f"""
+        SELECT r.id, r.parent_id, r.deleted, TRUE AS written,
+               jsonb_build_object('value', r.data -> 'attachment') AS data
+          FROM objects r
+         WHERE (r.id, r.parent_id) > (:id, :parent) AND r.resource_name = 'record'
+           AND NOT r.deleted AND r.data -> 'attachment' IS NOT NULL
+         ORDER BY r.id, r.parent_id LIMIT {PAGE}
+        """
+        last: tuple[str, str] = ("", "")
+        while rows := self._read(statement, id=last[0], parent=last[1]):
+            last = rows[-1].id, rows[-1].parent_id
+            yield [_record(row) for row in rows]
+
+    def locations(self, wanted: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = """
+        SELECT DISTINCT r.data -> 'attachment' ->> 'location' AS location FROM objects r
+         WHERE r.resource_name = 'record' AND NOT r.deleted
+           AND r.data -> 'attachment' ->> 'location' = ANY(CAST(:wanted AS text[]))
+        """
+        rows = self._read(statement, wanted=list(wanted)) if wanted else []
+        return {row.location for row in rows}
+
+    def lock_record(self, target: Target) -> LockedRecord | None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        share = zlib.crc32(target.uri.encode()) - 2**31  # A signed integer of 32 bits.
+        self._read("SELECT pg_advisory_xact_lock(:kind, :share)", kind=RECORDS, share=share)
+        statement = """
+        SELECT data, as_epoch(last_modified) AS last_modified FROM objects
+         WHERE id = :id AND parent_id = :parent AND resource_name = 'record' AND NOT deleted
+           FOR UPDATE
+        """
+        rows = self._read(statement, id=target.record_id, parent=target.collection_uri)
+        return (
+            LockedRecord(rows[0].data.get("attachment"), rows[0].last_modified) if rows else None
+        )
+
+    def exists(self, uri: str) -> bool:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        parent, plural, object_id = uri.rsplit("/", 2)
+        statement = """
+        SELECT 1 FROM objects
+         WHERE id = :id AND parent_id = :parent AND resource_name = :name AND NOT deleted
+        """
+        return bool(self._read(statement, id=object_id, parent=parent, name=plural[:-1]))
+
+    def drop_left_behind(self, uri: str) -> None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = """
+        DELETE FROM objects WHERE resource_name = 'record' AND NOT deleted
+           AND (parent_id = :uri OR parent_id >= :first AND parent_id < :behind)
+        """
+        below = f"{uri}/"
+        self._write(statement, uri=uri, first=below, behind=_behind(below))
+
+    def _pages(self, prefix: str) -> Iterator[list[Link]]:
+        """In the order of parents, which an index has; an empty page is the end, since nothing
+        else tells that there is no more."""
+        statement = f"""
+        SELECT {_LINK} FROM objects o
+         WHERE o.resource_name = 'attachments' AND o.parent_id >= :first
+           AND o.parent_id < :behind AND (o.parent_id, o.id) > (:parent, :id)
+         ORDER BY o.parent_id, o.id LIMIT {PAGE}
+        """
+        last = prefix, ""
+        where = {"behind": _behind(prefix)}
+        while page := _links(
+            self._read(statement, first=last[0], parent=last[0], id=last[1], **where)
+        ):
+            last = page[-1].parent, page[-1].file_id
+            yield page
+
+    def _read(self, statement: str, **values: Any) -> Sequence[Any]:
+        """Execute one statement: in Kinto's transaction, or in that of :meth:`atomically`."""
+        return self._execute(statement, values, readonly=True)
+
+    def _write(self, statement: str, **values: Any) -> Sequence[Any]:
+        """The same; Kinto's session has to know that there is something to commit."""
+        return self._execute(statement, values, readonly=False)
+
+    def _execute(self, statement: str, values: dict[str, Any], readonly: bool) -> Sequence[Any]:
+        if self._session is not None:
+            return _rows(self._session, statement, values)
+        with self._client.connect(readonly=readonly) as session:
+            return _rows(session, statement, values)
+
+
+def _rows(session: Any, statement: str, values: dict[str, Any]) -> Sequence[Any]:
+    result = session.execute(sqlalchemy.text(statement), values)
+    found: Sequence[Any] = result.fetchall() if result.returns_rows else []
+    return found
+
+
+@contextlib.contextmanager
+def _kintos_errors() -> Iterator[None]:
+    """What Kinto makes of a database's errors: its views know them."""
+    try:
+        yield
+    except sqlalchemy.exc.IntegrityError as error:
+        raise IntegrityError(original=error) from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise BackendError(original=error) from error
+
+
+def _behind(prefix: str) -> str:
+    """What is the first, in the order of bytes, behind all that begins with ``…/``."""
+    return prefix[:-1] + "0"
+
+
+def _given(targets: Collection[Target]) -> dict[str, list[str]]:
+    return {
+        "parents": [target.collection_uri for target in targets],
+        "ids": [target.record_id for target in targets],
+    }
+
+
+def _columns(links: Collection[Link]) -> dict[str, list[str]]:
+    return {
+        "ids": [link.file_id for link in links],
+        "parents": [link.parent for link in links],
+        "data": [json.dumps(link.data()) for link in links],
+    }
+
+
+def _links(rows: Sequence[Any]) -> list[Link]:
+    return [Link.from_row(row.id, row.parent_id, row.modified, row.data) for row in rows]
+
+
+def _target(row: Any) -> Target:
+    return Target.of_uri(f"{row.parent_id}/records/{row.id}")
+
+
+def _record(row: Any) -> RecordRow:
+    value = None if row.deleted else row.data["value"]
+    return RecordRow(_target(row), value, not row.deleted, row.written)
