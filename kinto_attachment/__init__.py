@@ -28,6 +28,7 @@ def includeme(config: "Configurator") -> None:
     """
     # Imported here: commands for clients should not wait for the server's side, nor need it.
     from kinto_attachment import capability, settings
+    from kinto_attachment.custody import custody_of
     from kinto_attachment.heartbeat import Heartbeat, verified
     from kinto_attachment.server import Server, rolls_back
     from kinto_attachment.signatures import Signer
@@ -36,9 +37,10 @@ def includeme(config: "Configurator") -> None:
     parsed = settings.parse(config.get_settings())
     storage = choose(config, parsed)
     secret = parsed.values["link_secret"] or config.get_settings()["userid_hmac_secret"]
-    server = Server(parsed, storage, rolls_back(config.registry), Signer(str(secret)))
+    custody = custody_of(storage, config.registry.storage)
+    server = Server(parsed, storage, rolls_back(config.registry), Signer(str(secret)), custody)
     config.registry.attachments = server
-    config.registry.heartbeats["attachments"] = Heartbeat(storage)
+    config.registry.heartbeats["attachments"] = Heartbeat(storage, custody)
     if parsed.values["verified_in_heartbeat"]:
         config.registry.heartbeats["attachments_verified"] = verified
     capability.announce(config, server, __version__)

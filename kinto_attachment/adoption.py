@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-import transaction
 from kinto.core.storage import Filter, Sort
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
@@ -22,8 +21,8 @@ from kinto_attachment import keys
 from kinto_attachment.attachments import GENERIC, Target, is_media_type
 from kinto_attachment.hashing import size_and_sha256
 from kinto_attachment.links import Link, State, same
+from kinto_attachment.paging import step
 from kinto_attachment.rows import PAGE, Rows
-from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey, lacks
 
 PARENT = "__attachments__"
@@ -48,17 +47,13 @@ def link_of(target: Target, value: dict[str, Any], key: str) -> Link | None:
 
 
 def verified_link(
-    settings: Settings, store: Storage, target: Target, value: dict[str, Any]
+    store: Storage, target: Target, value: dict[str, Any], key: str | None
 ) -> Link | None:
-    """What a record without a link would be linked to: the file that its location leads to,
-    where the record's SHA-256 is that of its bytes, which are read once, here. Else None.
-
-    Only files whose key carries no id of ours: with one, a missing link means that the file
-    was replaced, or never belonged to the record.
+    """What a record without a link would be linked to: the file under ``key``, where the
+    record's SHA-256 is that of its bytes, which are read once, here. Else None.
 
     :raises kinto_attachment.storage.StorageError: the store does not work.
     """
-    key = settings.key_in(value.get("location"))
     link = link_of(target, value, key) if key else None
     if link is None or "read" in lacks(store):
         return None
@@ -75,17 +70,24 @@ def verified_link(
 def adopt(rows: Rows, store: Storage, link: Link) -> bool:
     """Give a record the link that :func:`verified_link` found, in a transaction of its own, if
     the record still says so and the file is still there."""
-    with transaction.manager:
+
+    def add() -> bool:
         record = rows.lock_record(link.target)
         if record is None or not same(record.attachment, link.value):
             return False
         rows.lock([link.file_id])
         rows.add([link])
-    if _has_its_size(store, link):
         return True
-    with transaction.manager:  # It went while it was read: the link would lie.
+
+    def take_back() -> None:
         rows.lock([link.file_id])
         rows.remove([link])
+
+    if not step(add):
+        return False
+    if _has_its_size(store, link):
+        return True
+    step(take_back)  # It went while it was read: the link would lie.
     return False
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kinto.core.storage.exceptions import BackendError, IntegrityError
 from kinto.core.utils import json
 from pyramid.config import Configurator
 from pyramid.events import BeforeTraversal, NewRequest
@@ -24,7 +23,7 @@ from pyramid.response import Response
 from kinto_attachment import attachments, records
 from kinto_attachment.attachments import StoredAttachment, Target
 from kinto_attachment.files import Fate, Received
-from kinto_attachment.rows import rows_of
+from kinto_attachment.rows import passes, rows_of
 
 ATTEMPTS = 30
 """How often a record is written that meets conflicts of Kinto's, which last milliseconds."""
@@ -34,8 +33,6 @@ LONGEST_PAUSE = 0.05
 
 KEY = "kinto_attachment.errand"
 _PATH = re.compile(r"(/v\d+/buckets/[^/]+/collections/[^/]+/records/[^/]+)/attachment")
-_RETRYABLE = ("40P01", "40001")
-"""PostgreSQL's codes of a deadlock and of a serialization failure."""
 
 
 @dataclass
@@ -84,10 +81,7 @@ class Errand:
 
     def note(self, error: BaseException) -> None:
         """Something has failed: does it pass?"""
-        cause = getattr(getattr(error, "original", None), "orig", None)
-        self.passing = isinstance(error, IntegrityError) or (
-            isinstance(error, BackendError) and getattr(cause, "pgcode", None) in _RETRYABLE
-        )
+        self.passing = passes(error)
 
     def again(self) -> Request:
         """The request once more, which has no body."""

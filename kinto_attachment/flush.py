@@ -20,8 +20,13 @@ def includeme(config: Configurator) -> None:
 
 def on_flush(event: ServerFlushed) -> None:
     """Kinto tells only after its rows are gone, so files are known by the shape of their key."""
-    storage = event.request.registry.attachments.storage
+    server = event.request.registry.attachments
+    storage = server.storage
     try:
+        refusal = server.custody.refusal()
+        if refusal:
+            logger.error("Files are left after the flush: %s", refusal)
+            return
         ours = (f.key for f in storage.files() if keys.id_of_key(f.key))
         while page := list(islice(ours, MAX_REMOVALS)):
             storage.delete_many(page)

@@ -17,7 +17,7 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.ceiling import Ceiling, exceeds
 from kinto_attachment.links import Link, State, same
-from kinto_attachment.paging import page_by_page
+from kinto_attachment.paging import page_by_page, step
 from kinto_attachment.rows import PAGE, rows_of
 from kinto_attachment.server import Server
 
@@ -129,12 +129,17 @@ class Collector:
         """Look at these few once more, and remove them while nobody can link them: an upload
         that has come so far asks the store for its file under the same lock."""
         by_id = {keys.file_id(key): key for key in orphans}
-        with self._rows.turn(), transaction.manager, self._rows.atomically():
-            self._rows.lock(by_id)
-            held = self._rows.held(by_id)
-            doomed = [key for file_id, key in by_id.items() if file_id not in held]
-            self._store.delete_many(doomed)
-        return len(doomed)
+
+        def remove() -> int:
+            with self._rows.atomically():
+                self._rows.lock(by_id)
+                held = self._rows.held(by_id)
+                doomed = [key for file_id, key in by_id.items() if file_id not in held]
+                self._store.delete_many(doomed)
+                return len(doomed)
+
+        with self._rows.turn():
+            return step(remove)
 
     def dead_links(self) -> Iterator[tuple[list[Link], list[Link]]]:
         """Pages of links, and those among them that no record backs, or were kept too long."""
@@ -165,16 +170,20 @@ class Collector:
         return [link for link in links if not same(named.get(link.record_uri), link.value)]
 
     def _remove_link(self, link: Link) -> bool:
-        with self._rows.turn(), transaction.manager, self._rows.atomically():
-            if link.state is State.HELD:
-                record = self._rows.lock_record(link.target)
-                if record is not None and same(record.attachment, link.value):
-                    return False  # The record has come to name it meanwhile.
-            self._rows.lock([link.file_id])
-            removed, held = self._rows.remove([link])
-            if removed and not held and not keys.is_ours(link.key):
-                self._rows.add([replace(link, state=State.RELEASED)])
-        return bool(removed)
+        def remove() -> bool:
+            with self._rows.atomically():
+                if link.state is State.HELD:
+                    record = self._rows.lock_record(link.target)
+                    if record is not None and same(record.attachment, link.value):
+                        return False  # The record has come to name it meanwhile.
+                self._rows.lock([link.file_id])
+                removed, held = self._rows.remove([link])
+                if removed and not held and not keys.is_ours(link.key):
+                    self._rows.add([replace(link, state=State.RELEASED)])
+                return bool(removed)
+
+        with self._rows.turn():
+            return step(remove)
 
     def _remove_released(self) -> int:
         """Files of other versions have no id in their key, so no listing shows them as ours:
@@ -182,15 +191,21 @@ class Collector:
         removed = 0
         for page in page_by_page(self._rows.everything(), _released):
             for start in range(0, len(page), AT_ONCE):
-                some = page[start : start + AT_ONCE]
-                with self._rows.turn(), transaction.manager, self._rows.atomically():
-                    self._rows.lock([link.file_id for link in some])
-                    held = self._rows.held([link.file_id for link in some])
-                    doomed = {link.key for link in some if link.file_id not in held}
-                    self._store.delete_many(doomed)
-                    self._rows.remove(some)
-                removed += len(doomed)
+                removed += self._remove_some_released(page[start : start + AT_ONCE])
         return removed
+
+    def _remove_some_released(self, some: list[Link]) -> int:
+        def remove() -> int:
+            with self._rows.atomically():
+                self._rows.lock([link.file_id for link in some])
+                held = self._rows.held([link.file_id for link in some])
+                doomed = {link.key for link in some if link.file_id not in held}
+                self._store.delete_many(doomed)
+                self._rows.remove(some)
+                return len(doomed)
+
+        with self._rows.turn():
+            return step(remove)
 
 
 def _released(page: list[Link]) -> list[Link]:

@@ -4,10 +4,12 @@
 import logging
 import threading
 
+import transaction
 from pyramid.request import Request
 from pyramid.settings import asbool
 
-from kinto_attachment.storage import Storage, StorageError
+from kinto_attachment.custody import Custody
+from kinto_attachment.storage import Storage
 from kinto_attachment.verification import last_result
 
 logger = logging.getLogger(__name__)
@@ -16,37 +18,49 @@ SHARE = 0.9
 """Part of Kinto's own time-out that a probe may take: it answers before it is given up."""
 
 
+class Probe:
+    """One look at the store, in a thread of its own."""
+
+    def __init__(self, storage: Storage, custody: Custody) -> None:
+        self._storage = storage
+        self._custody = custody
+        self.works = False
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+
+    def _look(self) -> None:
+        try:
+            with transaction.manager:
+                self._custody.check()
+            self._storage.probe()
+            self.works = True
+        except Exception as error:
+            logger.error("The attachment store does not work: %s", error)
+
+
 class Heartbeat:
     """Callable for Kinto's ``registry.heartbeats``.
 
-    A store that hangs holds one thread, not one for each heartbeat: while a probe is still out,
-    the next answers False at once.
+    A store that hangs holds one thread, not one for each heartbeat: who comes while a probe is
+    out waits for its result.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, custody: Custody) -> None:
         self._storage = storage
-        self._running = threading.Lock()
+        self._custody = custody
+        self._lock = threading.Lock()
+        self._probe: Probe | None = None
 
     def __call__(self, request: Request) -> bool:
         settings = request.registry.settings
         if asbool(settings.get("readonly")):
             return True
-        if not self._running.acquire(blocking=False):
-            return False
-        done: list[bool] = []
-        probe = threading.Thread(target=self._probe, args=(done,), daemon=True)
-        probe.start()
-        probe.join(SHARE * float(settings["heartbeat_timeout_seconds"]))
-        return done == [True]
-
-    def _probe(self, done: list[bool]) -> None:
-        try:
-            self._storage.probe()
-            done.append(True)
-        except StorageError as error:
-            logger.error("The attachment store does not work: %s", error)
-        finally:
-            self._running.release()
+        with self._lock:
+            if self._probe is None or not self._probe.thread.is_alive():
+                self._probe = Probe(self._storage, self._custody)
+            probe = self._probe
+        probe.thread.join(SHARE * float(settings["heartbeat_timeout_seconds"]))
+        return probe.works
 
 
 def verified(request: Request) -> bool:

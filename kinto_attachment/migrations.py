@@ -9,12 +9,13 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import transaction
 from kinto.core.storage.postgresql import PostgreSQLPluginMigration
 from kinto.core.utils import sqlalchemy
 from pyramid.config import Configurator
 from pyramid.settings import asbool
 
-from kinto_attachment import adoption
+from kinto_attachment import adoption, custody
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.links import Link, same
 from kinto_attachment.paging import page_by_page
@@ -61,9 +62,14 @@ class Migration(PostgreSQLPluginMigration):
             return  # A dry run on an empty database.
         version = self.get_installed_version()
         adopter = Adopter(self._registry, dry_run)
-        adopter.move_published()
+        adopter.link_published()
+        refusal = custody.refusal(self._registry)
+        if refusal:
+            logger.error("Records without a link are left for the next run: %s", refusal)
+            version = VERSION
         if version < VERSION:
             adopter.adopt_unlinked()
+        adopter.drop_published()
         done = adopter.done
         logger.info(
             "Attachments%s: %d links of 8.x and 9.x moved, %d that no record names left to doctor,"
@@ -83,6 +89,17 @@ class Migration(PostgreSQLPluginMigration):
             connection.execute(sqlalchemy.text(statement), values)
 
 
+def is_due(registry: Any) -> bool:
+    """Whether there are links of 8.x or 9.x, and ``kinto migrate`` was never run to its end: then
+    our links do not tell of all files."""
+    with transaction.manager:
+        if not PublishedLinks(registry.storage).any():
+            return False
+    migration = Migration(registry)
+    migration.client = registry.storage.client
+    return bool(migration.get_installed_version() < VERSION)
+
+
 def includeme(config: Configurator) -> None:
     """Register the migration."""
     config.add_migration(Migration(config.registry))
@@ -99,26 +116,40 @@ class Adopter:
         self._dry_run = dry_run
         self.done = Adopted()
 
-    def move_published(self) -> None:
-        """The links of 8.x and 9.x become ours, where their record names their file."""
-        for _ in page_by_page(self._published.pages(), self._move_page):
+    def link_published(self) -> None:
+        """Records get links of ours after those of 8.x and 9.x, where they name their file.
+
+        The old ones stay until all is done: as long as one names a file it does not go, so a
+        copy that is still to be adopted does not lose it with the original.
+        """
+        for _ in page_by_page(self._published.pages(), self._link_page):
             pass  # Each page is committed.
 
-    def _move_page(self, page: list[PublishedLink]) -> None:
-        self._rows.lock(None)  # Whole pages of files: nobody lets one of them go meanwhile.
-        values = self._rows.values([link.record_uri for link in page])
-        for link in page:
-            self._move(link, values.get(link.record_uri))
-
-    def _move(self, link: PublishedLink, value: Any) -> None:
-        ours = adoption.link_of(link.target, value, link.key) if link.backed_by(value) else None
-        if ours is None:
-            self.done.left += 1
-            return
-        self.done.moved += 1
+    def _link_page(self, page: list[PublishedLink]) -> None:
         if not self._dry_run:
-            self._rows.add([ours])
-            self._published.remove(link)
+            self._rows.lock(None)  # Nobody lets a file of this page go meanwhile.
+        values = self._rows.values([link.record_uri for link in page])
+        made = [self._made(link, values.get(link.record_uri)) for link in page]
+        found = [link for link in made if link is not None]
+        self.done.moved += len(found)
+        self.done.left += len(page) - len(found)
+        if not self._dry_run:
+            self._rows.add(found)
+
+    def _made(self, link: PublishedLink, value: Any) -> Link | None:
+        return adoption.link_of(link.target, value, link.key) if link.backed_by(value) else None
+
+    def drop_published(self) -> None:
+        """The links of 8.x and 9.x go whose record has one of ours to the same file."""
+        for _ in page_by_page(self._published.pages(), self._drop_page):
+            pass
+
+    def _drop_page(self, page: list[PublishedLink]) -> None:
+        ours = self._rows.of_records([link.record_uri for link in page])
+        named = {(link.record_uri, link.key) for link in ours}
+        for link in page:
+            if (link.record_uri, link.key) in named and not self._dry_run:
+                self._published.remove(link)
 
     def adopt_unlinked(self) -> None:
         """Records that were imported, or copied by other plugins, where the file that they name
@@ -128,10 +159,13 @@ class Adopter:
                 self.done.found += self._adopt(row)
 
     def _adopt(self, row: RecordRow) -> bool:
-        """Read the file, outside of any transaction, and link it if nothing has changed."""
-        link = adoption.verified_link(
-            self._server.settings, self._server.storage, row.target, row.value
-        )
+        """Read the file, outside of any transaction, and link it if nothing has changed.
+
+        Only a file whose key carries no id of ours: with one, a missing link means that the
+        file was replaced, or never belonged to the record.
+        """
+        key = self._server.settings.key_in(row.value.get("location"))
+        link = adoption.verified_link(self._server.storage, row.target, row.value, key)
         if link is None or self._dry_run:
             return link is not None
         return adoption.adopt(self._rows, self._server.storage, link)
@@ -147,7 +181,7 @@ class Adopter:
             for row in rows
             if not any(same(link.value, row.value) for link in held.get(row.target.uri, []))
         ]
-        if self._dry_run:  # Those whose link has yet to be moved are counted already.
+        if self._dry_run:  # Those that have an old link are counted already.
             uris = [row.target.uri for row in without]
             moving = {link.record_uri for link in self._published.of_records(uris)}
             without = [row for row in without if row.target.uri not in moving]

@@ -1,9 +1,15 @@
-"""Reading much, page by page, beside a working server."""
+"""Reading much, page by page, and changing it step by step, beside a working server."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import transaction
+from kinto.core.storage.exceptions import BackendError
+
+from kinto_attachment.rows import passes
+
+ATTEMPTS = 20
+"""How often a step is tried that meets others' writes, which last milliseconds."""
 
 Page = TypeVar("Page")
 Seen = TypeVar("Seen")
@@ -19,3 +25,19 @@ def page_by_page(pages: Iterator[Page], look: Callable[[Page], Seen]) -> Iterato
                 return
             seen = look(page)
         yield seen
+
+
+def step(work: Callable[[], Seen]) -> Seen:
+    """Do ``work`` in a transaction of its own, and once more where it has met a conflict.
+
+    :raises kinto.core.storage.exceptions.BackendError: as the database failed.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            with transaction.manager:
+                return work()
+        except BackendError as error:
+            if not passes(error):
+                raise
+    with transaction.manager:
+        return work()

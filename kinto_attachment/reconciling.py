@@ -186,16 +186,15 @@ class Reconciler:
         if own:
             return [own]
         former = self._touched.former.get(target)
-        unchanged = former is not None and same(former.value, value)
-        if former and unchanged and not former.linked:
-            return []  # An import: it stays as it is, and opens nothing.
+        if former is not None and same(former.value, value):
+            if not former.linked:
+                return []  # An import: it stays as it is, and opens nothing.
+            # Another transaction took the file away, while this one held the record's old copy.
+            raise Refused("replaced_meanwhile", record=target.record_id)
         file_id = self._file_id(value)
         found = self._sources.links_for(target, value, file_id) if file_id else []
         if found:
             return found
-        if unchanged:
-            # The file went in another transaction, while this one held the record's old copy.
-            raise Refused("replaced_meanwhile", record=target.record_id)
         if self._settings.values["accept_unknown_metadata"]:
             return []
         if self._sources.stays_unlinked(target, value, file_id):

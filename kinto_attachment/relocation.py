@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import transaction
-from kinto.core.storage.exceptions import IntegrityError
+from kinto.core.storage.exceptions import BackendError
 from pyramid.httpexceptions import (
     HTTPConflict,
     HTTPException,
@@ -21,9 +21,9 @@ from kinto_attachment import keys
 from kinto_attachment.links import Link, State, same
 from kinto_attachment.paging import page_by_page
 from kinto_attachment.record_writer import RecordWriter, reason
-from kinto_attachment.rows import rows_of
+from kinto_attachment.rows import passes, rows_of
 
-ATTEMPTS = 5
+ATTEMPTS = 20
 """How often a record is tried whose collection others write at the same moment."""
 
 
@@ -134,8 +134,12 @@ class Relocation:
             try:
                 with transaction.manager:
                     done = self._write(change)
-            except (HTTPConflict, HTTPPreconditionFailed, IntegrityError):
+            except (HTTPConflict, HTTPPreconditionFailed):
                 continue  # Others write to the collection at this moment.
+            except BackendError as error:
+                if not passes(error):
+                    raise
+                continue
             except HTTPException as error:
                 self._refuse(change, reason(error), report)
                 return

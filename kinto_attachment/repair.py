@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import transaction
 from pyramid.httpexceptions import HTTPException
 
 from kinto_attachment import adoption
@@ -17,6 +16,7 @@ from kinto_attachment.inspection import NOT_OURS, Inspector
 from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
 from kinto_attachment.keys import file_id
 from kinto_attachment.links import Link, same
+from kinto_attachment.paging import step
 from kinto_attachment.record_writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.server import Server
@@ -100,8 +100,9 @@ class Repairer:
     def _adopt(self, finding: Finding) -> bool:
         """Only a file of which all bytes are what the record says."""
         target = Target.of_uri(finding.place)
-        settings = self._server.settings
-        link = adoption.verified_link(settings, self._store, target, finding.value or {})
+        value = finding.value or {}
+        key = self._server.settings.any_key_in(value.get("location"))
+        link = adoption.verified_link(self._store, target, value, key)
         return link is not None and adoption.adopt(self._rows, self._store, link)
 
     def _unlink(self, finding: Finding) -> bool:
@@ -110,39 +111,45 @@ class Repairer:
             return bool(self._collector.remove([link]))
         if not isinstance(link, PublishedLink):
             return False
-        # The file, if nothing else names it, is found among those that nothing names.
-        with transaction.manager:
-            record = self._writer.locked(link.target)
-            if record is not None and link.backed_by(record.attachment):
-                return False
-            self._published.remove(link)
+        return step(lambda: self._unlink_published(link))
+
+    def _unlink_published(self, link: PublishedLink) -> bool:
+        """The file, if nothing else names it, is found among those that nothing names."""
+        record = self._writer.locked(link.target)
+        if record is not None and link.backed_by(record.attachment):
+            return False
+        self._published.remove(link)
         return True
 
     def _delete(self, finding: Finding) -> bool:
+        return step(lambda: self._delete_unnamed(finding.place))
+
+    def _delete_unnamed(self, key: str) -> bool:
         """Look once more, at this file alone, while nobody can link it."""
-        with transaction.manager:
-            self._rows.lock([file_id(finding.place)])
-            if not self._inspector.is_unnamed(finding.place):
-                return False  # Something has come to name it meanwhile.
-            return bool(self._store.delete(finding.place))
+        self._rows.lock([file_id(key)])
+        if not self._inspector.is_unnamed(key):
+            return False  # Something has come to name it meanwhile.
+        return bool(self._store.delete(key))
 
     def _take_out(self, finding: Finding) -> bool:
+        try:
+            return step(lambda: self._take_out_of_record(finding))
+        except HTTPException as error:
+            logger.error("%s was not changed: %s", finding.place, reason(error))
+            return False
+
+    def _take_out_of_record(self, finding: Finding) -> bool:
         """Take the field out of a record; not where it has changed, where the file has come
         back, or where Kinto refuses that."""
         target = Target.of_uri(finding.place)
-        try:
-            with transaction.manager:
-                record = self._writer.locked(target)
-                if record is None or not same(record.attachment, finding.value):
-                    return False
-                if isinstance(finding.link, Link) and self._is_there(finding.link.key):
-                    return False
-                # RFC 7396: null removes the key.
-                body, kind = {"data": {"attachment": None}}, "application/merge-patch+json"
-                self._writer.patch(target, record.last_modified, body, kind)
-        except HTTPException as error:
-            logger.error("%s was not changed: %s", target.uri, reason(error))
+        record = self._writer.locked(target)
+        if record is None or not same(record.attachment, finding.value):
             return False
+        if isinstance(finding.link, Link) and self._is_there(finding.link.key):
+            return False
+        # RFC 7396: null removes the key.
+        body, kind = {"data": {"attachment": None}}, "application/merge-patch+json"
+        self._writer.patch(target, record.last_modified, body, kind)
         return True
 
     def _is_there(self, key: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pyramid.request import Request
 
+from kinto_attachment.custody import Custody
 from kinto_attachment.settings import Settings
 from kinto_attachment.signatures import Signer
 from kinto_attachment.storage import Storage, lacks
@@ -18,6 +19,7 @@ class Server:
     storage: Storage
     rolls_back: bool
     signer: Signer
+    custody: Custody
 
     @classmethod
     def of(cls, request: Request) -> "Server":

@@ -146,8 +146,14 @@ class Sources:
         values = self._rows.values([link.record_uri for link in published])
         for link in published:
             made = adoption.link_of(link.target, value, link.key)
-            names_it = same(values.get(link.record_uri), value) and link.backed_by(value)
-            if made and names_it and (self._by_plugin(target) or self._may_read(link.target)):
+            if not made or not link.backed_by(value):
+                continue
+            former = self._touched.former.get(link.target)
+            if former and self._let_go(made) and same(former.value, value):
+                self._published.remove(link)  # The record went, or has another file by now.
+                return [replace(made, record_uri=target.uri)]
+            may_copy = self._by_plugin(target) or self._may_read(link.target)
+            if same(values.get(link.record_uri), value) and may_copy:
                 self._published.remove(link)
                 return [made, replace(made, record_uri=target.uri)]
         return []

@@ -60,6 +60,7 @@ def _upload(
     existing = request.context.current_object
     preconditions.check(request, existing)
     _check_announced_size(request, server, target, overhead)
+    server.custody.check()
     _give_back_connection(request)
     body = bodies.Body(request)
 

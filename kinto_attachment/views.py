@@ -1,5 +1,6 @@
 """POST, PUT, GET, HEAD and DELETE of a record's ``/attachment``."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,8 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.server import Server
 from kinto_attachment.sources import readable_source
 from kinto_attachment.storage import StorageError, StorageFull
+
+logger = logging.getLogger(__name__)
 
 PATH = "/buckets/{bucket_id}/collections/{collection_id}/records/{id}/attachment"
 
@@ -178,6 +181,7 @@ def refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
         except StorageFull as error:
             raise as_http_error(request, Refused("no_space")) from error
         except StorageError as error:
+            logger.error("%s %s: %s", request.method, request.path, error)
             raise as_http_error(request, Refused("store_unavailable")) from error
 
     wrapped.__doc__ = view.__doc__

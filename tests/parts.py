@@ -16,6 +16,8 @@ from kinto_attachment.links import Link, State, same
 from kinto_attachment.rows import Rows, rows_of
 from kinto_attachment.storage import lacks
 from kinto_attachment.storage.local import LocalFileStorage
+from kinto_attachment.storage.remote import MARK
+from kinto_attachment.storage.s3 import S3FileStorage
 
 OWNER, OTHER = "owner", "other"
 BUCKET = "/buckets/pictures"
@@ -83,6 +85,8 @@ class Server:
             (self.files / ".unfinished").mkdir(parents=True)
         elif "list" not in lacks(storage):
             storage.delete_many([file.key for file in storage.files()])
+            if isinstance(storage, S3FileStorage):
+                storage.s3_client.delete_object(Bucket=storage.bucket_name, Key=MARK)
 
     def forget_records(self) -> None:
         transaction.abort()

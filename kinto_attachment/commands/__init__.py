@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kinto_attachment.commands import (
+    claim,
     copy,
     delete,
     doctor,
@@ -46,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     ls,
     gc,
     doctor,
+    claim,
     copy,
     relocate,
     verify,

@@ -66,8 +66,9 @@ def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any)
 
 def _refusal(registry: Any, other: Any) -> str | None:
     """Why nothing is copied at all, and what to do."""
+    from kinto_attachment import custody, migrations
     from kinto_attachment.copying import are_one
-    from kinto_attachment.storage import lacks
+    from kinto_attachment.storage import Marked, lacks
 
     source, destination = registry.attachments.storage, other.attachments.storage
     if registry.settings["storage_url"] != other.settings["storage_url"]:
@@ -80,9 +81,34 @@ def _refusal(registry: Any, other: Any) -> str | None:
             "The backend of one of the stores can't read or list files, so a copy could not be"
             " checked: write base_path, aws.bucket_name or gcloud.bucket_name in its place."
         )
+    if migrations.is_due(registry):
+        return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
+    reason = custody.refusal(registry)
+    if reason:
+        return f"Refused, for --ini: {reason}"
+    if isinstance(destination, Marked):
+        destination.prepare()
     if are_one(source, destination):
         return "Both inis name the same store: --to takes the ini of another one."
-    return None
+    return _taken(other)
+
+
+def _taken(other: Any) -> str | None:
+    """Why the destination can't be this database's; it is marked where it has no mark."""
+    import transaction
+
+    from kinto_attachment import custody
+    from kinto_attachment.storage import Marked
+
+    destination = other.attachments.storage
+    if not isinstance(destination, Marked):
+        return None
+    if destination.mark() is None:
+        with transaction.manager:
+            other.attachments.custody.claim()
+        return None
+    reason = custody.refusal(other)
+    return f"Refused, for --to: {reason}" if reason else None
 
 
 def _summary(report: Any, as_json: bool) -> None:

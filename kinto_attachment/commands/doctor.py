@@ -20,6 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hashes", action="store_true", help="read files, compare their SHA-256")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--repair", choices=REPAIRS, help="what to mend")
+    parser.add_argument(
+        "--foreign",
+        action="store_true",
+        help="with --repair unnamed: remove also files whose name is none of ours, as those are"
+        " that 8.x stored, that its keep_old_files kept, or that other programs put there",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what --repair would do")
     add_grace(parser)
     add_ceiling(parser)
@@ -27,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
+    from kinto_attachment.ceiling import AboveCeiling
     from kinto_attachment.commands.environment import kinto
     from kinto_attachment.storage import StorageError, lacks
 
@@ -38,15 +45,22 @@ def run(arguments: argparse.Namespace) -> int:
             return _examine(arguments, registry, tick)
         except StorageError as error:
             complain(f"The store failed, run it again: {error}")
-            return ERROR
+        except AboveCeiling as error:
+            complain(str(error))
+        return ERROR
 
 
 def _examine(arguments: argparse.Namespace, registry: Any, tick: Any) -> int:
+    from kinto_attachment import custody
     from kinto_attachment.inspection import Inspector
     from kinto_attachment.repair import Repairer
 
+    refusal = custody.refusal(registry) if arguments.repair else None
+    if refusal:
+        complain(f"Refused: {refusal}")
+        return ERROR
     inspector = Inspector(registry, arguments.grace, arguments.hashes, tick)
-    repairer = Repairer(registry, inspector, arguments.ceiling)
+    repairer = Repairer(registry, inspector, arguments.ceiling, arguments.foreign)
     counted: Counter[str] = Counter()
     for finding in inspector.findings():
         counted[finding.kind] += 1

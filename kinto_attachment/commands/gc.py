@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
+    from kinto_attachment import custody
+    from kinto_attachment.ceiling import AboveCeiling
     from kinto_attachment.commands.environment import kinto
     from kinto_attachment.garbage import Collector
     from kinto_attachment.storage import StorageError
@@ -26,12 +28,19 @@ def run(arguments: argparse.Namespace) -> int:
     with kinto(arguments.ini) as registry, progress(" objects") as tick:
         collector = Collector(registry, arguments.grace, tick)
         try:
+            refusal = custody.refusal(registry)
+            if refusal:
+                complain(f"Refused: {refusal}")
+                return ERROR
             report = collector.look()
             refused = arguments.delete and report.above(arguments.ceiling)
             if arguments.delete and not refused:
-                collector.act(report)
+                collector.act(report, arguments.ceiling)
         except StorageError as error:
             complain(f"The store failed, run it again: {error}")
+            return ERROR
+        except AboveCeiling as error:
+            complain(str(error))
             return ERROR
     _summary(report)
     if refused:

@@ -63,6 +63,9 @@ def _refusal(registry: Any) -> str | None:
     """Why nothing can be changed in this database, and what to do."""
     from pyramid.settings import asbool
 
+    from kinto_attachment import custody, migrations
+    from kinto_attachment.storage import StorageError
+
     if asbool(registry.settings["readonly"]):
         return "The ini has kinto.readonly = true: take one that may write records."
     if not registry.attachments.rolls_back:
@@ -70,7 +73,13 @@ def _refusal(registry: Any) -> str | None:
             "The ini has kinto.transaction_per_request = false, so a change could not be undone"
             " where it fails: take a copy of the ini without that line."
         )
-    return None
+    if migrations.is_due(registry):
+        return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
+    try:
+        reason = custody.refusal(registry)
+    except StorageError as error:
+        return f"The store failed, run it again: {error}"
+    return f"Refused: {reason}" if reason else None
 
 
 def _relocate(arguments: argparse.Namespace, registry: Any, move: Any, report: Any) -> None:

@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kinto.core.storage.exceptions import BackendError, IntegrityError
+
 from kinto_attachment.attachments import Target
 from kinto_attachment.links import Link
 
@@ -70,6 +72,10 @@ class Rows(Protocol):
 
     def outcome(self, transaction_id: str) -> bool | None:
         """Whether a transaction that is over was committed; None where nobody knows yet."""
+
+    def identity(self) -> dict[str, Any] | None:
+        """What tells this database from every other one, a restored dump included; None for one
+        that lives no longer than its process."""
 
     # Links
 
@@ -159,6 +165,19 @@ class Rows(Protocol):
         """Delete the records below a bucket or a collection that was deleted, as far as Kinto
         left them behind: it deletes no more than ``storage_max_fetch_size``, and the rest would
         come back when the collection is made anew."""
+
+
+RETRYABLE = ("40P01", "40001")
+"""PostgreSQL's codes of a deadlock and of a serialization failure."""
+
+
+def passes(error: BaseException) -> bool:
+    """Whether it is one of Kinto's conflicts, which pass: two have written to one collection at
+    the same moment, or have waited for each other."""
+    cause = getattr(getattr(error, "original", None), "orig", None)
+    return isinstance(error, IntegrityError) or (
+        isinstance(error, BackendError) and getattr(cause, "pgcode", None) in RETRYABLE
+    )
 
 
 def rows_of(storage: Any) -> Rows:

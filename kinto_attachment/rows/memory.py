@@ -40,6 +40,10 @@ class MemoryRows:
         """See :class:`kinto_attachment.rows.Rows`."""
         return None
 
+    def identity(self) -> dict[str, Any] | None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        return None
+
     # Links
 
     def of_records(self, record_uris: Collection[str]) -> list[Link]:

@@ -80,6 +80,22 @@ class PostgreSQLRows:
             return None
         return {"committed": True, "aborted": False}.get(status)
 
+    def identity(self) -> dict[str, Any] | None:
+        """See :class:`kinto_attachment.rows.Rows`: PostgreSQL's cluster, and its database there.
+
+        Both are others in a dump that was restored; a physical clone has the same.
+        """
+        may_look = "SELECT has_function_privilege('pg_control_system()', 'EXECUTE') AS may"
+        cluster = "(SELECT CAST(system_identifier AS text) FROM pg_control_system())"
+        if not self._read(may_look)[0].may:
+            cluster = "'unknown'"
+        statement = f"""
+        SELECT {cluster} AS cluster, CAST(oid AS bigint) AS number, datname AS name
+          FROM pg_database WHERE datname = current_database()
+        """
+        (row,) = self._read(statement)
+        return {"cluster": row.cluster, "database": row.number, "name": row.name}
+
     # Links
 
     def of_records(self, record_uris: Collection[str]) -> list[Link]:

@@ -128,6 +128,28 @@ class Presigning(Protocol):
         is not looked at. Raises :class:`StorageError`."""
 
 
+@runtime_checkable
+class Marked(Protocol):
+    """What a store may offer besides: one small object beside its files, which says whose they
+    are (custody.py). Every method may raise :class:`StorageError`."""
+
+    may_vanish: bool
+    """Whether it can go away under a running server, as a volume that is unmounted."""
+
+    def prepare(self) -> None:
+        """Make what has to be there before the first file; harmless where it is."""
+
+    def mark(self) -> bytes | None:
+        """What the store is marked with; None where it has no mark, or is not there."""
+
+    def set_mark(self, content: bytes, replace: bool) -> None:
+        """Write the mark.
+
+        :param replace: whether an existing one may be overwritten; without, that raises
+            :class:`StorageUnavailable`.
+        """
+
+
 def lacks(storage: Storage) -> frozenset[str]:
     """What a store can't do: ``read`` (open and stat) and ``list`` (files), or nothing.
 

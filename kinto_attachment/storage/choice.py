@@ -106,7 +106,7 @@ def _ours(module: str, values: Mapping[str, Any]) -> Any:
         )
     if module == "local":
         return LocalFileStorage(
-            values["base_path"], values["base_url"] or "", fsync=values["fsync"]
+            values["base_path"], values["base_url"] or "", fsync=values["fsync"], create=False
         )
     try:
         imported = importlib.import_module(f"kinto_attachment.storage.{module}")

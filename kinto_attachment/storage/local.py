@@ -1,6 +1,7 @@
 """Files in a local directory: atomic, durable, and never outside ``base_path``."""
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -24,13 +25,20 @@ from kinto_attachment.storage.saving import SavesFiles
 UNFINISHED = ".unfinished"
 """Folder, below ``base_path``, of files that are still being written."""
 
+OWN = ".kinto-attachment-"
+"""What the names of our own files in ``base_path`` begin with: they are none of the store's."""
+
+MARK = f"{OWN}mark"
+
 
 @implementer(IStreamingFileStorage)
 class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     """pyramid_storage's local backend, made streaming, atomic and durable.
 
-    :param base_path: directory of the files; made where it does not exist.
+    :param base_path: directory of the files.
     :param fsync: whether a file is forced to disk, with its directory, before it counts.
+    :param create: whether the directory is made where it does not exist. A server does not: it
+        can't tell a first start from a volume that is not mounted (custody.py can).
     :raises pyramid.exceptions.ConfigurationError: where the directory can't be used.
     """
 
@@ -40,21 +48,57 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         base_url: str = "",
         extensions: str = "default",
         fsync: bool = True,
+        create: bool = True,
     ) -> None:
         super().__init__(os.path.abspath(base_path), base_url, extensions)
         self.fsync = fsync
         try:
-            os.makedirs(self._unfinished(), exist_ok=True)
+            if create:
+                os.makedirs(self._unfinished(), exist_ok=True)
+            else:
+                _check_creatable(self.base_path)
         except OSError as error:
             raise ConfigurationError(
                 f"kinto.attachment.base_path = {base_path}: the directory can't be made"
                 f" ({error.strerror}): write one that the server's user may create and write."
             ) from error
 
+    may_vanish = True
+
+    def prepare(self) -> None:
+        """See :class:`kinto_attachment.storage.Marked`."""
+        with store_errors():
+            os.makedirs(self._unfinished(), exist_ok=True)
+
+    def mark(self) -> bytes | None:
+        """See :class:`kinto_attachment.storage.Marked`."""
+        with store_errors():
+            try:
+                with open(os.path.join(self.base_path, MARK), "rb") as file:
+                    return file.read()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def set_mark(self, content: bytes, replace: bool) -> None:
+        """See :class:`kinto_attachment.storage.Marked`."""
+        writer = LocalWriter(
+            self.base_path, self._temporary(), os.path.join(self.base_path, MARK), self.fsync
+        )
+        try:
+            writer.write(content)
+            if replace:
+                with store_errors(), contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.base_path, MARK))
+            writer.close()
+        except FileExistsError as error:
+            raise StorageUnavailable("the store is being marked by somebody else") from error
+        finally:
+            writer.abort()  # Harmless after close.
+
     def path(self, filename: str) -> str:
         """The absolute path of a key. Raises :class:`UnsafeKey` where it would lead outside."""
         reason = keys.unsafe_reason(filename)
-        if reason or filename.split("/", 1)[0] == UNFINISHED:
+        if reason or _is_reserved(filename.split("/", 1)[0]):
             raise UnsafeKey(f"{filename!r} is no key of this store: {reason or 'reserved'}")
         return os.path.join(self.base_path, *filename.split("/"))
 
@@ -62,8 +106,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "LocalWriter":
         """See :class:`kinto_attachment.storage.Storage`. Type and name are not kept on disk."""
-        temporary = os.path.join(self._unfinished(), secrets.token_hex(16))
-        return LocalWriter(self.base_path, temporary, self.path(key), self.fsync)
+        return LocalWriter(self.base_path, self._temporary(), self.path(key), self.fsync)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "LocalReader":
         """See :class:`kinto_attachment.storage.Storage`."""
@@ -122,17 +165,21 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
 
     def probe(self) -> None:
         """See :class:`kinto_attachment.storage.Storage`."""
-        path = os.path.join(self._unfinished(), f"probe-{secrets.token_hex(16)}")
-        with store_errors():
-            try:
-                with open(path, "xb") as file:
-                    file.write(b"probe")
-                with open(path, "rb") as file:
-                    if file.read() != b"probe":
-                        raise StorageUnavailable(f"{path} did not keep what was written")
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+        path = os.path.join(self.base_path, f"{OWN}probe-{secrets.token_hex(16)}")
+        writer = LocalWriter(self.base_path, self._temporary(), path, self.fsync)
+        try:
+            writer.write(b"probe")
+            writer.close()
+            with store_errors(), open(path, "rb") as file:
+                if file.read() != b"probe":
+                    raise StorageUnavailable(f"{path} did not keep what was written")
+        finally:
+            writer.abort()  # Harmless after close.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def _temporary(self) -> str:
+        return os.path.join(self._unfinished(), secrets.token_hex(16))
 
     def _unfinished(self) -> str:
         return os.path.join(self.base_path, UNFINISHED)
@@ -141,7 +188,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         with os.scandir(folder) as entries:
             for entry in entries:
                 key = prefix + entry.name
-                if key == UNFINISHED:
+                if _is_reserved(key):
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     if entry.is_dir(follow_symlinks=False):
@@ -149,3 +196,21 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
                     elif entry.is_file(follow_symlinks=False):
                         found = entry.stat()
                         yield StoredFile(key, found.st_size, found.st_mtime)
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a name in ``base_path`` is our own, and no file's."""
+    return name == UNFINISHED or name.startswith(OWN)
+
+
+def _check_creatable(path: str) -> None:
+    """Raise OSError where a directory could not be made, without making it."""
+    if os.path.isdir(path):
+        return
+    above = path
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), above)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), above)

@@ -39,7 +39,6 @@ class LocalWriter:
         self._temporary = temporary
         self._path = path
         with store_errors():
-            os.makedirs(os.path.dirname(temporary), exist_ok=True)
             self._file = open(temporary, "xb", buffering=0)  # noqa: SIM115
 
     def write(self, data: bytes) -> None:

@@ -24,6 +24,9 @@ last have this very size: Cloudflare's R2 asks for that. S3 takes 10,000 parts: 
 PROBES = ".kinto-attachment-probe"
 """Folder of the objects that :meth:`RemoteStorage.probe` writes."""
 
+MARK = ".kinto-attachment-mark"
+"""Key of the object that says whose store it is."""
+
 WRITER = "kinto-attachment-writer"
 """Name of the metadata by which a writer knows its own file, when the store's answer is lost."""
 
@@ -41,8 +44,18 @@ def checked(key: str) -> str:
 
 
 def is_hidden(key: str) -> bool:
-    """Whether an object is no file of the store: a probe, or a console's empty 'folder'."""
-    return key.startswith(f"{PROBES}/") or keys.unsafe_reason(key) is not None
+    """Whether an object is no file of the store: the mark, a probe, or a console's empty
+    'folder'."""
+    return key == MARK or key.startswith(f"{PROBES}/") or keys.unsafe_reason(key) is not None
+
+
+@contextlib.contextmanager
+def being_marked() -> Iterator[None]:
+    """Only one may write the first mark."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise StorageUnavailable("the store is being marked by somebody else") from error
 
 
 class RemoteStorage(SavesFiles, ABC):
@@ -51,6 +64,11 @@ class RemoteStorage(SavesFiles, ABC):
     @abstractmethod
     def _probe_with(self, key: str, content: bytes) -> bytes:
         """Write an object, read it back and delete it; returns what was read."""
+
+    may_vanish = False
+
+    def prepare(self) -> None:
+        """See :class:`kinto_attachment.storage.Marked`: a bucket is made by its owner."""
 
     def probe(self) -> None:
         """See :class:`kinto_attachment.storage.Storage`."""

@@ -25,7 +25,7 @@ from kinto_attachment.storage import (
     StorageUnavailable,
     StoredFile,
 )
-from kinto_attachment.storage.remote import RemoteStorage, checked, is_hidden
+from kinto_attachment.storage.remote import MARK, RemoteStorage, being_marked, checked, is_hidden
 from kinto_attachment.storage.s3_connection import (
     MISSING,
     Connection,
@@ -238,3 +238,21 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
             finally:
                 self.s3_client.delete_object(**where)
         return read
+
+    def mark(self) -> bytes | None:
+        """See :class:`kinto_attachment.storage.Marked`."""
+        where = {"Bucket": self.bucket_name, "Key": MARK}
+        try:
+            with store_errors():
+                answer = self.s3_client.get_object(**where)
+                with contextlib.closing(answer["Body"]) as body:
+                    found: bytes = body.read()
+        except FileNotFoundError:
+            return None
+        return found
+
+    def set_mark(self, content: bytes, replace: bool) -> None:
+        """See :class:`kinto_attachment.storage.Marked`."""
+        only_new = {} if replace else {"IfNoneMatch": "*"}
+        with being_marked(), store_errors():
+            self.s3_client.put_object(Bucket=self.bucket_name, Key=MARK, Body=content, **only_new)

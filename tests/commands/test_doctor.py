@@ -214,7 +214,10 @@ def test_a_file_that_nothing_names_is_found_and_removed(server: Server, doctor: 
     code, found = doctor("--repair", "unnamed", "--dry-run")
     assert (code, sorted(found["unnamed"])) == (1, sorted([ours, foreign]))
     assert {ours, foreign} <= server.stored_keys()
-    assert doctor("--repair", "unnamed")[0] == 0
+    assert doctor("--repair", "unnamed")[0] == 1
+    assert foreign in server.stored_keys()
+    assert ours not in server.stored_keys()
+    assert doctor("--repair", "unnamed", "--foreign")[0] == 0
     assert len(server.stored_keys()) == HEALTHY
     server.assert_agreement()
 
@@ -269,9 +272,9 @@ def test_more_files_than_the_ceiling_do_not_go(server: Server, doctor: Doctor) -
     for number in range(150):
         server.store_file(f"other/{number}.txt", b"another program's")
 
-    assert doctor("--repair", "unnamed")[0] == 2
+    assert doctor("--repair", "unnamed", "--foreign")[0] == 2
     assert len(server.stored_keys()) == 150 + HEALTHY
-    assert doctor("--repair", "unnamed", "--ceiling", "100")[0] == 0
+    assert doctor("--repair", "unnamed", "--foreign", "--ceiling", "100")[0] == 0
     assert len(server.stored_keys()) == HEALTHY
 
 

@@ -48,12 +48,12 @@ def test_two_nodes_on_one_database_and_one_s3_serve_each_others_files(
         assert sha256(read(second)) == sha256(noise(LARGE))
         assert put(second, RECORD, "b.jpg", b"new").status_code == 200
         assert read(first) == b"new"
-        assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+        assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 2  # And the mark.
         deleted = requests.delete(f"{first.url}{RECORD}/attachment", auth=ALICE)
         assert deleted.status_code == 204
         missing = requests.get(f"{second.url}{RECORD}/attachment", auth=ALICE)
         assert missing.status_code == 404
-        assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+        assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
     finally:
         requests.delete(f"{first.url}/buckets/nodes", auth=ALICE)
 

@@ -1,0 +1,32 @@
+"""Tell the store that its files belong to this database: after a restore, or a move."""
+
+import argparse
+
+from kinto_attachment.commands.reporting import CLEAN, ERROR, complain
+
+NAME = "claim"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See :class:`kinto_attachment.commands.Command`."""
+    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`kinto_attachment.commands.Command`."""
+    import transaction
+
+    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.commands.reporting import printable
+    from kinto_attachment.storage import StorageError
+
+    with kinto(arguments.ini) as registry:
+        try:
+            with transaction.manager:
+                former = registry.attachments.custody.claim()
+        except StorageError as error:
+            complain(f"The store can't be marked: {error}")
+            return ERROR
+    print("The store is marked as this database's.")
+    print(f"Before: {printable(former)}" if former else "It had no mark before.")
+    return CLEAN

@@ -1,0 +1,138 @@
+"""Whose store it is, and whether it is there: asked before files are written or removed.
+
+A store carries a mark, one small object, which names the database whose records name its files.
+Two databases with one store would take each other's files for garbage; a store that is not
+mounted, or a wrong path, looks like one from which everything has gone.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import transaction
+
+from kinto_attachment.rows import Rows, rows_of
+from kinto_attachment.storage import Marked, Storage, StorageUnavailable, UnsafeKey, lacks
+
+logger = logging.getLogger(__name__)
+
+SAMPLE = 20
+"""Files that are looked for in a store without a mark: one of them is enough."""
+
+CLAIM = "If that is right, tell the store: `kinto-attachment claim --ini` with the server's ini."
+
+
+class Custody:
+    """What one server knows of its store.
+
+    :param rows: makes the rows of Kinto's storage.
+    """
+
+    def __init__(self, store: Storage, rows: Callable[[], Rows]) -> None:
+        self._store = store
+        self._rows = rows
+        self._known: bytes | None = None
+
+    def check(self) -> None:
+        """See that the store may be written; mark it, if it has no mark. Callers see to the
+        transaction.
+
+        A local store is looked at each time, since it can be unmounted; others once.
+
+        :raises kinto_attachment.storage.StorageError: it may not, with a sentence for the log.
+        """
+        store = self._store
+        if not isinstance(store, Marked):
+            return
+        if self._known is not None and (not store.may_vanish or store.mark() == self._known):
+            return
+        reason = self._reason(store)
+        if reason:
+            raise StorageUnavailable(reason)
+
+    def refusal(self) -> str | None:
+        """Why no command may remove files or links now, or change records after what the store
+        seems to lack; None where it may.
+
+        :raises kinto_attachment.storage.StorageError: as the store failed.
+        """
+        store = self._store
+        return self._reason(store) if isinstance(store, Marked) else None
+
+    def claim(self) -> str | None:
+        """Mark the store as this database's, whatever it carries; what it carried."""
+        store = self._store
+        if not isinstance(store, Marked):
+            raise StorageUnavailable("this backend can't be marked")
+        found = store.mark()
+        store.prepare()
+        self._write(store, replace=True)
+        return found.decode("utf-8", "replace") if found else None
+
+    def _reason(self, store: "Marked") -> str | None:
+        found, own = store.mark(), self._rows().identity()
+        if found is not None:
+            if own is not None and _place(_read(found)) == _place(own):
+                self._known = found
+                return None
+            said = found.decode(errors="replace")
+            return f"The store belongs to another database: {said}. {CLAIM}"
+        if not self._rows().any_links():
+            store.prepare()
+        elif not self._has_any_file():
+            return (
+                "Records name files, but the store has none of them: its volume may not be"
+                f" mounted, or its path or name is wrong. {CLAIM}"
+            )
+        else:
+            store.prepare()
+        if own is not None:
+            self._write(store, replace=False)
+        return None
+
+    def _write(self, store: "Marked", replace: bool) -> None:
+        own = self._rows().identity()
+        mark = json.dumps(own, sort_keys=True).encode()
+        store.set_mark(mark, replace=replace)
+        self._known = mark
+        logger.info("The store is marked as that of %s.", own)
+
+    def _has_any_file(self) -> bool:
+        """Whether one of the files is there that links name. Without a mark that is the only
+        thing that tells a store from an empty directory."""
+        if "read" in lacks(self._store):
+            return True
+        for links in islice(next(self._rows().files(), []), SAMPLE):
+            try:
+                self._store.stat(links[0].key)
+            except (FileNotFoundError, UnsafeKey):
+                continue
+            return True
+        return False
+
+
+def _read(mark: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(mark)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _place(identity: dict[str, Any]) -> tuple[Any, Any]:
+    """Without the name, which only tells a person something, and can change."""
+    return identity.get("cluster"), identity.get("database")
+
+
+def refusal(registry: Any) -> str | None:
+    """See :meth:`Custody.refusal`; for commands, in a transaction of its own."""
+    with transaction.manager:
+        reason: str | None = registry.attachments.custody.refusal()
+    return reason
+
+
+def custody_of(store: Storage, storage: Any) -> Custody:
+    """The custody of one server."""
+    return Custody(store, lambda: rows_of(storage))
