@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from kinto.core.events import ACTIONS, ResourceChanged
+from kinto.core.events import ResourceChanged
 from pyramid.config import Configurator
 from pyramid.events import ContextFound
 from pyramid.request import Request
@@ -38,12 +38,8 @@ def includeme(config: Configurator) -> None:
         under=EXCVIEW,
         over="kinto.core.events.notify_resource_events_before",
     )
-    config.add_subscriber(on_change, ResourceChanged, for_resources=("record",))
     config.add_subscriber(
-        on_change,
-        ResourceChanged,
-        for_resources=("collection", "bucket"),
-        for_actions=(ACTIONS.DELETE,),
+        on_change, ResourceChanged, for_resources=("record", "collection", "bucket")
     )
     config.add_subscriber(on_context_found, ContextFound)
 
@@ -117,34 +113,44 @@ def on_context_found(event: ContextFound) -> None:
     """A record in the URL of a writing request: take a copy before Kinto's views change it."""
     request = event.request
     touched = Touched.of(request)
-    route = getattr(request, "matched_route", None)
-    if touched is None or request.method in READING or getattr(route, "name", "") != _RECORD:
+    if touched is None or request.method in READING:
+        return
+    target = _target(request)
+    if target is None or target in touched.former:
         return
     record = getattr(request.context, "current_object", None)
-    if record is None:
-        return
-    ids = request.matchdict
-    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
-    if target not in touched.former:
-        touched.meet(target, _former(request, target, record))
+    touched.meet(target, _former(request, target, record) if record else None)
 
 
-_RECORD = "record-object"
+def _target(request: Request) -> Target | None:
+    """The record that a request to Kinto is about; None where it is about something else."""
+    name = getattr(getattr(request, "matched_route", None), "name", "")
+    ids = request.matchdict or {}
+    record_id = ids.get("id") if name == "record-object" else None
+    if name == "record-plural" and request.method == "POST":
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            record_id = request.json_body["data"]["id"]
+    if not isinstance(record_id, str):
+        return None
+    return Target(ids["bucket_id"], ids["collection_id"], record_id)
 
 
 def _former(request: Request, target: Target, record: dict[str, Any]) -> Former:
-    value = record.get("attachment")
-    copied = restoring.copy_of(request.registry, target, record)
+    copied, permissions = restoring.copy_of(request.registry, target, record)
+    return Former(copied, _had_a_link(request, target, record.get("attachment")), permissions)
+
+
+def _had_a_link(request: Request, target: Target, value: Any) -> bool:
     errand = Errand.of(request)
     if value is None:
-        return Former(copied[0], linked=False, permissions=copied[1])
+        return False
     if errand is not None and errand.change is not None:
-        return Former(copied[0], linked=True, permissions=copied[1])  # It gets another value.
+        return True  # It gets another value: nobody will ask.
     rows = rows_of(request.registry.storage)
-    linked = any(same(link.value, value) for link in rows.of_records([target.uri]))
-    # A record that was read before its link went: not an import that never had one.
-    is_old = not linked and not same(rows.values([target.uri]).get(target.uri), value)
-    return Former(copied[0], linked=linked or is_old, permissions=copied[1])
+    if any(same(link.value, value) for link in rows.of_records([target.uri])):
+        return True
+    # A record that was read before its link went is not an import that never had one.
+    return not same(rows.values([target.uri]).get(target.uri), value)
 
 
 def _turn(request: Request, errand: Errand | None) -> Any:

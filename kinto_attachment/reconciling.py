@@ -76,7 +76,7 @@ class Reconciler:
         touched = self._touched.records
         announced = {target.record_id for target in self._touched.by_plugin}
         # Plugins have announced what they wrote under the ids of another place.
-        touched |= set(self._rows.written_under(announced))
+        touched |= set(self._rows.written_under(announced, self._touched.collections))
         return sorted(touched, key=lambda target: target.uri)
 
     def _settle_below(self, uri: str) -> None:

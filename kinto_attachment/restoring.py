@@ -28,10 +28,12 @@ def put_back(registry: Any, touched: Touched, refused: Iterable[Target]) -> None
     """Undo the changes of these records; those that did not exist go."""
     for target in refused:
         former = touched.former.get(target)
-        if former is None:
+        if former is not None:
+            _restore(registry, target, former)
+        elif target in touched.former or target in touched.created:
             _remove(registry, target)
         else:
-            _restore(registry, target, former)
+            _take_out(registry, target)
 
 
 def _remove(registry: Any, target: Target) -> None:
@@ -41,6 +43,14 @@ def _remove(registry: Any, target: Target) -> None:
     except ObjectNotFoundError:
         return
     registry.permission.delete_object_permissions(target.uri)
+
+
+def _take_out(registry: Any, target: Target) -> None:
+    """What a plugin has written into a record that nobody has a copy of."""
+    where = {"resource_name": "record", "parent_id": target.collection_uri}
+    stored = registry.storage.get(object_id=target.record_id, **where)
+    left = {k: v for k, v in stored.items() if k not in ("attachment", "last_modified")}
+    registry.storage.update(object_id=target.record_id, obj=left, **where)
 
 
 def _restore(registry: Any, target: Target, former: Former) -> None:

@@ -45,14 +45,18 @@ class Touched:
     :param by_user: records that the caller's own requests were about.
     :param by_plugin: records that a plugin announced.
     :param below: URIs of deleted collections and buckets.
-    :param former: see :class:`Former`; of records in the URLs of writing requests.
+    :param collections: URIs of all collections that were named, for whatever reason.
+    :param former: of records in the URLs of writing requests; None where there was none.
+    :param created: records of which an event says that they are new.
     :param claimed: the values that events gave to a record, as a hint which files are at stake.
     """
 
     by_user: set[Target] = field(default_factory=set)
     by_plugin: set[Target] = field(default_factory=set)
     below: set[str] = field(default_factory=set)
-    former: dict[Target, Former] = field(default_factory=dict)
+    collections: set[str] = field(default_factory=set)
+    former: dict[Target, Former | None] = field(default_factory=dict)
+    created: set[Target] = field(default_factory=set)
     claimed: dict[Target, list[Any]] = field(default_factory=dict)
 
     @classmethod
@@ -75,9 +79,9 @@ class Touched:
     def __bool__(self) -> bool:
         return bool(self.by_user or self.by_plugin or self.below or self.former)
 
-    def meet(self, target: Target, former: Former) -> None:
-        """A writing request names this record in its URL."""
-        self.former.setdefault(target, former)
+    def meet(self, target: Target, former: Former | None) -> None:
+        """A writing request names this record in its URL, for the first time."""
+        self.former[target] = former
 
     def hear(self, event: ResourceChanged) -> None:
         """Take from an event where to look."""
@@ -85,9 +89,11 @@ class Touched:
         name, deleted = payload.get("resource_name"), payload.get("action") == _DELETE
         if name == "record":
             self._hear_records(payload, event.impacted_objects)
-        elif name == "collection" and deleted:
+        elif name == "collection":
             ids = _ids(event.impacted_objects)
-            self.below |= {f"/buckets/{payload['bucket_id']}/collections/{i}" for i in ids}
+            named = {f"/buckets/{payload['bucket_id']}/collections/{i}" for i in ids}
+            self.collections |= named
+            self.below |= named if deleted else set()
         elif name == "bucket" and deleted:
             self.below |= {f"/buckets/{i}" for i in _ids(event.impacted_objects)}
 
@@ -99,12 +105,15 @@ class Touched:
             for record_id in filter(None, {old.get("id"), new.get("id")}):
                 target = Target(payload["bucket_id"], payload["collection_id"], record_id)
                 heard.add(target)
+                if payload.get("action") == _CREATE:
+                    self.created.add(target)
+                self.collections.add(target.collection_uri)
                 if not same(old.get("attachment"), new.get("attachment")):
                     said = self.claimed.setdefault(target, [])
                     said += [copy.deepcopy(side.get("attachment")) for side in (old, new)]
 
 
-_DELETE = ACTIONS.DELETE.value
+_CREATE, _DELETE = ACTIONS.CREATE.value, ACTIONS.DELETE.value
 
 
 def _ids(changes: list[dict[str, Any]]) -> Iterator[str]:

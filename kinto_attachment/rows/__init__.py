@@ -140,9 +140,13 @@ class Rows(Protocol):
     def seen(self, targets: Collection[Target]) -> Seen:
         """Records that were touched, with their links."""
 
-    def written_under(self, record_ids: Collection[str]) -> list[Target]:
-        """Wherever they are, the records with these ids that this transaction wrote. Nothing
-        where the storage can't tell."""
+    def written_under(
+        self, record_ids: Collection[str], collection_uris: Collection[str]
+    ) -> list[Target]:
+        """Wherever they are, the records with these ids that this transaction wrote.
+
+        :param collection_uris: where else to look for them, if the storage can't tell.
+        """
 
     def values(self, record_uris: Collection[str]) -> dict[str, Any]:
         """The ``attachment`` of each of these records that exists, by the record's URI."""
@@ -165,6 +169,11 @@ class Rows(Protocol):
         """Delete the records below a bucket or a collection that was deleted, as far as Kinto
         left them behind: it deletes no more than ``storage_max_fetch_size``, and the rest would
         come back when the collection is made anew."""
+
+
+def targets_in(record_ids: Collection[str], collection_uris: Collection[str]) -> list[Target]:
+    """Each of these ids in each of these collections."""
+    return [Target.of_uri(f"{uri}/records/{i}") for uri in collection_uris for i in record_ids]
 
 
 RETRYABLE = ("40P01", "40001")

@@ -14,7 +14,7 @@ from kinto.core.utils import COMPARISON
 
 from kinto_attachment.attachments import Target
 from kinto_attachment.links import RESOURCE, Link, State, same
-from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen
+from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen, targets_in
 
 _LOCKS: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
 _MAKING = threading.Lock()
@@ -138,9 +138,11 @@ class MemoryRows:
         }
         return Seen(records, self.of_records([target.uri for target in targets]))
 
-    def written_under(self, record_ids: Collection[str]) -> list[Target]:
+    def written_under(
+        self, record_ids: Collection[str], collection_uris: Collection[str]
+    ) -> list[Target]:
         """See :class:`kinto_attachment.rows.Rows`."""
-        return []
+        return targets_in(record_ids, collection_uris)
 
     def values(self, record_uris: Collection[str]) -> dict[str, Any]:
         """See :class:`kinto_attachment.rows.Rows`."""

@@ -12,7 +12,7 @@ from kinto.core.utils import sqlalchemy
 
 from kinto_attachment.attachments import Target
 from kinto_attachment.links import RESOURCE, Link, State
-from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen
+from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen, targets_in
 
 FILES, RECORDS = 0x6B614001, 0x6B614002
 """Classes of our advisory locks: of files, and of records that may not exist."""
@@ -248,13 +248,17 @@ class PostgreSQLRows:
         links = _links([row for row in rows if row.kind == "link"])
         return Seen({record.target.uri: record for record in records}, links)
 
-    def written_under(self, record_ids: Collection[str]) -> list[Target]:
+    def written_under(
+        self, record_ids: Collection[str], collection_uris: Collection[str]
+    ) -> list[Target]:
         """See :class:`kinto_attachment.rows.Rows`."""
         statement = f"""
         SELECT r.id, r.parent_id FROM objects r
          WHERE r.id = ANY(CAST(:ids AS text[])) AND r.resource_name = 'record' AND {_OWN}
         """
-        if self._commits_each_step or not record_ids:
+        if self._commits_each_step:
+            return targets_in(record_ids, collection_uris)
+        if not record_ids:
             return []
         return [_target(row) for row in self._read(statement, ids=list(record_ids))]
 
