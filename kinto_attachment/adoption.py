@@ -91,23 +91,33 @@ def adopt(rows: Rows, store: Storage, link: Link) -> bool:
     return False
 
 
-def published_links(
-    storage: Any, store: Storage, target: Target, value: dict[str, Any]
-) -> list[Link]:
-    """The link, made from one of 8.x or 9.x, between a record that was not migrated yet and its
-    file; nothing where none of theirs names it, or where the file has another size.
+def published_link(
+    rows: Rows, storage: Any, store: Storage, target: Target, value: dict[str, Any]
+) -> Link | None:
+    """The link between a record that was not migrated yet and its file, made from one of 8.x or
+    9.x: from its own, or, since they knew no links of copies, from that of another record, if
+    that one does not say something else of the file. None where none of theirs names the file,
+    or where the file has another size.
 
     :raises kinto_attachment.storage.StorageError: as the store failed.
     """
     published = PublishedLinks(storage)
     if not published.any():
-        return []
-    made = (
-        link_of(target, value, link.key)
-        for link in published.of_records([target.uri])
-        if link.backed_by(value)
-    )
-    return [link for link in made if link and _has_its_size(store, link)]
+        return None
+    own = [link for link in published.of_records([target.uri]) if link.backed_by(value)]
+    made = [link_of(target, value, link.key) for link in own or _of_others(published, rows, value)]
+    return next((link for link in made if link and _has_its_size(store, link)), None)
+
+
+def _of_others(
+    published: "PublishedLinks", rows: Rows, value: dict[str, Any]
+) -> list["PublishedLink"]:
+    location = unquote(str(value.get("location")))
+    keys_of = ["/".join(location.split("/")[n:]) for n in range(location.count("/") + 1)]
+    found = [link for link in published.to_files(keys_of) if link.backed_by(value)]
+    values = rows.values([link.record_uri for link in found])
+    said = [one for link in found if link.backed_by(one := values.get(link.record_uri))]
+    return found if all(same(one, value) for one in said) else []
 
 
 def _has_its_size(store: Storage, link: Link) -> bool:

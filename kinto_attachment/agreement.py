@@ -149,8 +149,10 @@ def _had_a_link(request: Request, target: Target, value: Any) -> bool:
     rows = rows_of(request.registry.storage)
     if any(same(link.value, value) for link in rows.of_records([target.uri])):
         return True
-    # A record that was read before its link went is not an import that never had one.
-    return not same(rows.values([target.uri]).get(target.uri), value)
+    # An import that never had one: nobody may change it until it is written, since then nothing
+    # would tell it from a record that was read before its link went.
+    now = rows.lock_record(target)
+    return now is None or not same(now.attachment, value)
 
 
 def _turn(request: Request, errand: Errand | None) -> Any:

@@ -196,15 +196,18 @@ def _carry(event: NewRequest) -> None:
 
 
 def _lock(event: BeforeTraversal) -> None:
-    """With a precondition nobody may write the record between Kinto's look and its write: then
-    one of two that are sent at once gets 412."""
+    """Before Kinto looks: nobody may delete the collection between its look and its write; and
+    with a precondition nobody may write the record, so that one of two that are sent at once
+    gets 412."""
     request = event.request
-    errand = Errand.of(request)
-    if errand is None or not errand.conditional or request.method == "POST":
+    errand, ids = Errand.of(request), request.matchdict or {}
+    if errand is None or not {"bucket_id", "collection_id", "id"} <= set(ids):
         return
     if errand.change is None and request.method != "DELETE":
         return  # The body is still to come: nobody has to wait for that.
-    ids = request.matchdict or {}
-    if {"bucket_id", "collection_id", "id"} <= set(ids):
-        target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
-        rows_of(request.registry.storage).lock_record(target)
+    target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
+    rows = rows_of(request.registry.storage)
+    if errand.change is not None:
+        rows.lock_parents([target.collection_uri])
+    if errand.conditional:
+        rows.lock_record(target)

@@ -105,6 +105,12 @@ REFUSALS = {
         ERRORS.BACKEND,
         "The store has no space left for this file: retry later.",
     ),
+    "collection_gone": Row(
+        httpexceptions.HTTPConflict,
+        ERRORS.CONSTRAINT_VIOLATED,
+        "The collection of record '{record}' was deleted meanwhile: create it, and send this"
+        " again.",
+    ),
     "file_lost": Row(
         httpexceptions.HTTPServiceUnavailable,
         ERRORS.BACKEND,

@@ -157,7 +157,11 @@ class Inspector:
     def _unnamed(self, page: list[PublishedLink]) -> list[PublishedLink]:
         self._count([DEAD_LINK], len(page))
         values = self._rows.values([link.record_uri for link in page])
-        return [link for link in page if not link.backed_by(values.get(link.record_uri))]
+        dead = [link for link in page if not link.backed_by(values.get(link.record_uri))]
+        # Copies, of which 8.x and 9.x knew no links, still open their file by this one.
+        spelt = {loc: k.key for k in dead for loc in self._settings.locations_of(k.key)}
+        named = {spelt[loc] for loc in self._rows.locations(spelt)}
+        return [link for link in dead if link.key not in named]
 
     def _of_files(self) -> Iterator[Finding]:
         files = self._store.files()

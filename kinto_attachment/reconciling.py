@@ -166,8 +166,11 @@ class Reconciler:
     def _admit_all(self, wanted: list[tuple[Target, Any]]) -> set[Target]:
         """Link values that their records have not had; returns the records that may not."""
         added = []
+        parents = self._rows.lock_parents({target.collection_uri for target, _ in wanted})
         for target, value in wanted:
             try:
+                if target.collection_uri not in parents:
+                    raise Refused("collection_gone", record=target.record_id)
                 added += self._admit(target, value)
             except Refused as error:
                 if self._rolls_back:

@@ -74,7 +74,8 @@ class Sources:
     def links_for(self, target: Target, value: Any, file_id: str) -> list[Link]:
         """The link that the record is to have, where the value has a source; else nothing.
 
-        A source that 8.x or 9.x wrote, and that was not migrated yet, is migrated with it.
+        A source that 8.x or 9.x wrote, and that was not migrated yet, gets a link of ours, too;
+        its old one stays for other copies, of which those versions knew no links.
 
         :raises Refused: a caller's copy, where the rules of the record's collection forbid it.
         """
@@ -150,11 +151,10 @@ class Sources:
                 continue
             former = self._touched.former.get(link.target)
             if former and self._let_go(made) and same(former.value, value):
-                self._published.remove(link)  # The record went, or has another file by now.
+                # The record went, or has another file by now.
                 return [replace(made, record_uri=target.uri)]
             may_copy = self._by_plugin(target) or self._may_read(link.target)
             if same(values.get(link.record_uri), value) and may_copy:
-                self._published.remove(link)
                 return [made, replace(made, record_uri=target.uri)]
         return []
 

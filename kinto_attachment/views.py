@@ -138,8 +138,9 @@ def held_link(
     rows = rows_of(request.registry.storage)
     held = rows.of_records([target.uri])
     if not held and isinstance(value, dict):
-        store = Server.of(request).storage
-        held = adoption.published_links(request.registry.storage, store, target, value)
+        storage, store = request.registry.storage, Server.of(request).storage
+        found = adoption.published_link(rows, storage, store, target, value)
+        held = [found] if found else []
     return next((k for k in held if same(k.value, value) and file_id in (None, k.file_id)), None)
 
 

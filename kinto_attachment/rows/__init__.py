@@ -165,6 +165,10 @@ class Rows(Protocol):
     def exists(self, uri: str) -> bool:
         """Whether there is a bucket or a collection under this URI."""
 
+    def lock_parents(self, collection_uris: Collection[str]) -> set[str]:
+        """Those of these collections that exist, with their buckets; nobody deletes them until
+        the transaction ends."""
+
     def drop_left_behind(self, uri: str) -> None:
         """Delete the records below a bucket or a collection that was deleted, as far as Kinto
         left them behind: it deletes no more than ``storage_max_fetch_size``, and the rest would

@@ -174,6 +174,14 @@ class MemoryRows:
         parent, plural, object_id = uri.rsplit("/", 2)
         return self._get(plural[:-1], parent, object_id) is not None
 
+    def lock_parents(self, collection_uris: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+        return {
+            uri
+            for uri in collection_uris
+            if self.exists(uri) and self.exists(uri.rsplit("/collections/", 1)[0])
+        }
+
     def drop_left_behind(self, uri: str) -> None:
         """See :class:`kinto_attachment.rows.Rows`: nothing is capped here."""
 

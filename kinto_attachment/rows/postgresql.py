@@ -321,6 +321,22 @@ class PostgreSQLRows:
         """
         return bool(self._read(statement, id=object_id, parent=parent, name=plural[:-1]))
 
+    def lock_parents(self, collection_uris: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`. FOR SHARE, since a deletion of Kinto's is an
+        update that makes a tombstone."""
+        statement = """
+        SELECT t.bucket || '/collections/' || t.id AS uri
+          FROM unnest(CAST(:buckets AS text[]), CAST(:ids AS text[])) AS t(bucket, id)
+          JOIN objects c ON c.parent_id = t.bucket AND c.id = t.id
+           AND c.resource_name = 'collection' AND NOT c.deleted
+          JOIN objects b ON b.parent_id = '' AND b.id = substr(t.bucket, length('/buckets/') + 1)
+           AND b.resource_name = 'bucket' AND NOT b.deleted
+         ORDER BY b.id, c.id FOR SHARE OF c, b
+        """
+        split = [uri.rsplit("/collections/", 1) for uri in collection_uris]
+        given = {"buckets": [one[0] for one in split], "ids": [one[1] for one in split]}
+        return {row.uri for row in self._read(statement, **given)} if split else set()
+
     def drop_left_behind(self, uri: str) -> None:
         """See :class:`kinto_attachment.rows.Rows`."""
         statement = """

@@ -73,9 +73,9 @@ def differences(server: Server, every_file: bool) -> list[str]:
     more = sorted(set(links) - set(records))
     said += [f"disagree: {uri} has a link, and no attachment" for uri in more]
     for uri in sorted(set(records) & set(links)):
-        if links[uri]["value"] != records[uri]:
+        if links[uri].value != records[uri]:
             said.append(f"disagree: {uri} and its link say different things")
-        if links[uri]["key"] not in stored:
+        if links[uri].key not in stored:
             said.append(f"disagree: {uri} has a link, and no file")
     left = stored - {row.key for row in links.values()}
     left = {key for key in left if every_file or keys.id_of_key(key)}

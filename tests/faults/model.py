@@ -405,9 +405,12 @@ class Driver:
 
     def _is_kintos_own_500(self, ask: Ask, answer: Answer) -> bool:
         """A merge-patch that takes a field away, and is to be answered what it has changed:
-        Kinto looks for the field that is gone."""
-        null = ask.what == "merge" and ask.value is not None and ask.value.kind == "null"
-        if answer.status != 500 or not null or ask.behavior not in ("light", "diff"):
+        Kinto looks for the field that is gone. Or one of an object into a null."""
+        if answer.status != 500 or ask.what != "merge" or ask.value is None:
+            return False
+        null = ask.value.kind == "null" and ask.behavior in ("light", "diff")
+        record = self.laws.records().get(self._record_uri(ask.place, ask.record), {})
+        if not null and record.get("attachment", "none") is not None:
             return False
         self.laws.look()
         return True

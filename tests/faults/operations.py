@@ -260,7 +260,6 @@ QUERIES = (
     "has_attachment=true",
     "has_attachment=false&_limit=1",
     "attachment.mimetype=text/plain",
-    "like_attachment.filename=a",
     "_since={stamp}",
     "_before={stamp}",
     "gt_last_modified={stamp}&_limit=1",
