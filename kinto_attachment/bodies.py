@@ -13,6 +13,11 @@ from kinto_attachment.attachments import ExpectedDigest
 from kinto_attachment.errors import Refused
 from kinto_attachment.storage import CHUNK_SIZE
 
+DIGESTS = ("Repr-Digest", "Content-Digest")
+
+RAISING = ("gunicorn", "waitress")
+"""Servers, as they call themselves, that raise where a chunked body breaks off."""
+
 
 class Body:
     """The request's body as a stream that is read once, never beyond its Content-Length."""
@@ -64,14 +69,29 @@ class Body:
 
 
 def content_length(request: Request) -> int | None:
-    """The announced length in bytes; None for a chunked body. Raises :class:`Refused`."""
+    """The announced length in bytes; None for a chunked body. Raises :class:`Refused`.
+
+    Not every server tells a chunked body that broke off from one that has ended, and some give
+    none of it: it is taken where the server raises, and where something else shows that it is
+    whole, the form's last boundary or a digest.
+    """
     announced = request.environ.get("CONTENT_LENGTH") or ""
     if re.fullmatch(r"[0-9]{1,18}", announced):
         return int(announced)
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    if not announced and (chunked or request.environ.get("wsgi.input_terminated")):
+    ends = bool(request.environ.get("wsgi.input_terminated"))
+    raises = request.environ.get("SERVER_SOFTWARE", "").lower().startswith(RAISING)
+    shown = request.method == "POST" or any(name in request.headers for name in DIGESTS)
+    if not announced and chunked and ends and (raises or shown):
         return None
     raise Refused("no_length")
+
+
+def check_coding(request: Request) -> None:
+    """Raise :class:`Refused` for a body that is not the file's own bytes."""
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise Refused("coded_body", coding=coding)
 
 
 def expected_digest(request: Request, header: str) -> ExpectedDigest | None:

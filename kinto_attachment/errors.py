@@ -80,10 +80,25 @@ REFUSALS = {
         ERRORS.FORBIDDEN,
         "This link has expired: ask for a new one.",
     ),
+    "form_by_put": Row(
+        httpexceptions.HTTPUnsupportedMediaType,
+        ERRORS.INVALID_PARAMETERS,
+        "A PUT is the file itself, not a form ({content_type}): send the form by POST, as"
+        " multipart/form-data, or the file with its own Content-Type.",
+    ),
+    "part_of_file": Row(
+        *_INVALID, "Content-Range is not supported: send the whole file, and leave it out."
+    ),
+    "coded_body": Row(
+        httpexceptions.HTTPUnsupportedMediaType,
+        ERRORS.INVALID_PARAMETERS,
+        "The Content-Encoding {coding} is not undone here: send the file as it is.",
+    ),
     "no_length": Row(
         httpexceptions.HTTPLengthRequired,
         ERRORS.MISSING_CONTENT_LENGTH,
-        "Content-Length is missing: send it, or send the body chunked.",
+        "Content-Length is missing, and this server does not tell whether a body without it is"
+        " complete: send it, or a Repr-Digest.",
     ),
     "no_attachment": Row(
         httpexceptions.HTTPNotFound,

@@ -8,6 +8,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -39,6 +40,8 @@ _EXTENDED = re.compile(
 )
 
 FIELDS = ("data", "permissions")
+
+URL_ENCODED = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ def read_form(
             if part.name == "attachment":
                 disposition = part.header("Content-Disposition")
                 filename = _disposition_filename(disposition) or part.filename
-                stored.append(store(FilePart(filename, part.content_type, _payload(events))))
+                chunks = _payload(events)
+                if not filename:
+                    chunks = _not_empty(chunks)
+                stored.append(store(FilePart(filename, part.content_type, chunks)))
             else:
                 fields[part.name] = _json_object(part.name, _payload(events))
     except MultipartError as error:
@@ -95,6 +101,18 @@ def raw_part(request: Request, body: Body) -> FilePart:
     return FilePart(filename, request.headers.get("Content-Type"), body.chunks())
 
 
+def check_raw(request: Request) -> None:
+    """See that the body of a PUT can be a file as it is.
+
+    :raises Refused: for a form, and for a part of a file.
+    """
+    content_type = request.headers.get("Content-Type", "").split(";")[0].strip().lower()
+    if content_type.startswith("multipart/") or content_type == URL_ENCODED:
+        raise Refused("form_by_put", content_type=content_type)
+    if "Content-Range" in request.headers:
+        raise Refused("part_of_file")
+
+
 def _check_name(name: str, already: list[str]) -> None:
     if name in already:
         raise Refused("second_file", name=name)
@@ -105,6 +123,14 @@ def _check_name(name: str, already: list[str]) -> None:
 def _payload(events: Iterator[Any]) -> Iterator[bytes]:
     """The bytes of the current part; the parser marks its end with None."""
     return iter(lambda: next(events), None)
+
+
+def _not_empty(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A browser sends a file input that nobody has filled as a part without name and bytes."""
+    first = next(chunks, b"")
+    if not first:
+        raise Refused("missing_file")
+    return chain([first], chunks)
 
 
 def _json_object(name: str, payload: Iterator[bytes]) -> dict[str, Any]:

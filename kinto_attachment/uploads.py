@@ -38,6 +38,7 @@ def post(request: Request) -> Any:
 
 def put(request: Request) -> Any:
     """Store the body as it is: ``curl -T``."""
+    forms.check_raw(request)
     digest = bodies.expected_digest(request, "Repr-Digest")
     digest = digest or bodies.expected_digest(request, "Content-Digest")
 
@@ -56,6 +57,7 @@ def _upload(
     """Permission was given by the route's context. The file is received here; its record is
     written by a request of its own (errands.py)."""
     refuse_in_batch(request)
+    bodies.check_coding(request)
     target, server, errand = request.context.target, Server.of(request), Errand.on(request)
     existing = request.context.current_object
     preconditions.check(request, existing)

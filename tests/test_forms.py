@@ -61,6 +61,7 @@ def request(stream: Any, length: Any = None, **headers: str) -> Request:
     made.environ.pop("CONTENT_LENGTH", None)
     if length is None:
         made.environ["wsgi.input_terminated"] = True
+        made.headers["Transfer-Encoding"] = "chunked"
     else:
         made.environ["CONTENT_LENGTH"] = str(length)
     for name, value in headers.items():
@@ -548,7 +549,7 @@ def test_a_length_that_is_no_number_is_refused(announced: str) -> None:
 
 
 def test_a_chunked_body_needs_no_length() -> None:
-    made = request(Trickle(b"12345", 2), "", Transfer_Encoding="Chunked")
+    made = request(Trickle(b"12345", 2), Transfer_Encoding="Chunked")
 
     assert b"".join(Body(made).chunks()) == b"12345"
 
