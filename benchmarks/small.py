@@ -114,35 +114,47 @@ def _count(postgresql: Database, user: User, name: str) -> list[int]:
 
 
 def conflicts(folder: Path, quick: bool) -> list[Row]:
-    """Eight clients that upload to eight collections."""
-    rounds = 5 if quick else 40
+    """Eight clients that upload to eight collections, and to one, with and without history."""
+    rows = []
     with database(folder / "pg") as postgresql:
-        shares = []
-        for name, programs in (("published", PUBLISHED), ("ours", servers.OURS)):
-            where = folder / name
-            with servers.kinto(
-                where, "gunicorn", programs, postgresql.settings, threads=8
-            ) as server:
+        for what, collections, rounds, plugin in (
+            ("8 collections", 8, 40, "kinto_attachment"),
+            ("one collection", 1, 300, "kinto_attachment"),
+            ("one collection, history on", 1, 300, "kinto.plugins.history kinto_attachment"),
+        ):
+            shares = []
+            for name in ("published", "ours"):
+                (folder / f"files-{name}").mkdir(exist_ok=True)
+            for name, programs in (("published", PUBLISHED), ("ours", servers.OURS)):
+                more = {"base_path": str(folder / f"files-{name}")}
+                where = folder / f"{name}-{len(rows)}"
+                with servers.kinto(
+                    where, "gunicorn", programs, postgresql.settings, 8, plugin, **more
+                ) as server:
+                    many = 5 if quick else rounds
+                    shares.append(_refused(server, f"{name}-{len(rows)}", collections, many))
+            rows.append(
+                Row(
+                    f"8 clients on {what}: uploads refused",
+                    f"{shares[0]:.1f} %",
+                    f"{shares[1]:.1f} %",
+                    "none",
+                    shares[1] == 0,
+                )
+            )
+    return rows
 
-                def client(number: int, server: Measured = server, name: str = name) -> int:
-                    user = User(server)
-                    collection = f"/v1/buckets/bench/collections/{name}-{number}"
-                    refused = 0
-                    for index in range(rounds):
-                        status = user.upload(f"{collection}/records/r{index}")
-                        refused += status not in (200, 201)
-                    return refused
 
-                for number in range(8):  # One by one: Kinto's own may be refused else.
-                    User(server).make(f"/v1/buckets/bench/collections/{name}-{number}")
-                with ThreadPoolExecutor(8) as pool:
-                    shares.append(sum(pool.map(client, range(8))) / (8 * rounds) * 100)
-    return [
-        Row(
-            "8 clients on 8 collections: uploads refused",
-            f"{shares[0]:.1f} %",
-            f"{shares[1]:.1f} %",
-            "none",
-            shares[1] == 0,
-        )
-    ]
+def _refused(server: Measured, name: str, collections: int, rounds: int) -> float:
+    """Per cent of the uploads of eight clients that are answered by anything but success."""
+    places = [f"/v1/buckets/bench/collections/{name}-{n}" for n in range(collections)]
+    for place in places:  # One by one: Kinto's own may be refused else.
+        User(server).make(place)
+
+    def client(number: int) -> int:
+        user, place = User(server), places[number % collections]
+        statuses = [user.upload(f"{place}/records/c{number}-r{n}") for n in range(rounds)]
+        return sum(status not in (200, 201) for status in statuses)
+
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(client, range(8))) / (8 * rounds) * 100

@@ -31,9 +31,9 @@ FROM generate_series(:first, :last) AS n
 SEED_LINKS = """
 INSERT INTO objects (id, parent_id, resource_name, last_modified, data, deleted)
 SELECT gen_random_uuid()::text,
-       '/buckets/seed/collections/c' || n % 1000 || '/records/r' || n, 'attachments',
+       '/attached/buckets/seed/collections/c' || n % 1000 || '/records/r' || n, 'attachments',
        TIMESTAMP '2020-01-01' + n * INTERVAL '1 second',
-       jsonb_build_object('key', n::text || '.jpg', 'size', 1, 'kept', FALSE, 'hash',
+       jsonb_build_object('key', n::text || '.jpg', 'size', 1, 'hash',
          repeat('0', 64), 'filename', 'a.jpg', 'mimetype', 'image/jpeg', 'record_uri',
          '/buckets/seed/collections/c' || n % 1000 || '/records/r' || n, 'value', '{}'::jsonb),
        FALSE
@@ -216,9 +216,9 @@ def _link(postgresql: Database, ids: list[str]) -> None:
         postgresql,
         ids,
         "id",
-        URI,
+        f"'/attached' || {URI}",
         "'attachments'",
-        f"jsonb_build_object('key', id || '.txt', 'size', 0, 'kept', FALSE, 'hash',"
+        "jsonb_build_object('key', id || '.txt', 'size', 0, 'hash',"
         f" repeat('0', 64), 'filename', 'a.txt', 'mimetype', 'text/plain', 'record_uri', {URI},"
         f" 'value', {VALUE})",
     )

@@ -7,6 +7,8 @@ mounted, or a wrong path, looks like one from which everything has gone.
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -21,6 +23,9 @@ logger = logging.getLogger(__name__)
 SAMPLE = 20
 """Files that are looked for in a store without a mark: one of them is enough."""
 
+LOOKS, BETWEEN_LOOKS = 20, 0.05
+"""How often, and after how many seconds, a mark is looked for that is being written."""
+
 CLAIM = "If that is right, tell the store: `kinto-attachment claim --ini` with the server's ini."
 
 
@@ -34,6 +39,7 @@ class Custody:
         self._store = store
         self._rows = rows
         self._known: bytes | None = None
+        self._one_by_one = threading.Lock()
 
     def check(self) -> None:
         """See that the store may be written; mark it, if it has no mark. Callers see to the
@@ -48,7 +54,8 @@ class Custody:
             return
         if self._known is not None and (not store.may_vanish or store.mark() == self._known):
             return
-        reason = self._reason(store)
+        with self._one_by_one:
+            reason = self._reason(store)
         if reason:
             raise StorageUnavailable(reason)
 
@@ -72,32 +79,40 @@ class Custody:
         return found.decode("utf-8", "replace") if found else None
 
     def _reason(self, store: "Marked") -> str | None:
-        found, own = store.mark(), self._rows().identity()
+        found = store.mark()
         if found is not None:
-            if own is not None and _place(_read(found)) == _place(own):
-                self._known = found
-                return None
-            said = found.decode(errors="replace")
-            return f"The store belongs to another database: {said}. {CLAIM}"
-        if not self._rows().any_links():
-            store.prepare()
-        elif not self._has_any_file():
+            return self._compare(found)
+        if self._rows().any_links() and not self._has_any_file():
             return (
                 "Records name files, but the store has none of them: its volume may not be"
                 f" mounted, or its path or name is wrong. {CLAIM}"
             )
-        else:
-            store.prepare()
-        if own is not None:
-            self._write(store, replace=False)
-        return None
+        store.prepare()
+        if self._rows().identity() is None or self._write(store, replace=False):
+            return None
+        for _ in range(LOOKS):  # Another server is marking it at this moment.
+            found = store.mark()
+            if found is not None:
+                return self._compare(found)
+            time.sleep(BETWEEN_LOOKS)
+        return f"The store has a mark that says nothing. {CLAIM}"
 
-    def _write(self, store: "Marked", replace: bool) -> None:
+    def _compare(self, found: bytes) -> str | None:
+        own = self._rows().identity()
+        if own is not None and _place(_read(found)) == _place(own):
+            self._known = found
+            return None
+        said = found.decode(errors="replace")
+        return f"The store belongs to another database: {said}. {CLAIM}"
+
+    def _write(self, store: "Marked", replace: bool) -> bool:
         own = self._rows().identity()
         mark = json.dumps(own, sort_keys=True).encode()
-        store.set_mark(mark, replace=replace)
+        if not store.set_mark(mark, replace=replace):
+            return False
         self._known = mark
         logger.info("The store is marked as that of %s.", own)
+        return True
 
     def _has_any_file(self) -> bool:
         """Whether one of the files is there that links name. Without a mark that is the only

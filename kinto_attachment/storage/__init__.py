@@ -142,12 +142,9 @@ class Marked(Protocol):
     def mark(self) -> bytes | None:
         """What the store is marked with; None where it has no mark, or is not there."""
 
-    def set_mark(self, content: bytes, replace: bool) -> None:
-        """Write the mark.
-
-        :param replace: whether an existing one may be overwritten; without, that raises
-            :class:`StorageUnavailable`.
-        """
+    def set_mark(self, content: bytes, replace: bool) -> bool:
+        """Write the mark; False, and nothing is written, where there is one already that may
+        not be replaced."""
 
 
 def lacks(storage: Storage) -> frozenset[str]:

@@ -28,7 +28,7 @@ from kinto_attachment.storage import (
 )
 from kinto_attachment.storage.gcloud_connection import Connection, store_errors
 from kinto_attachment.storage.gcloud_streams import GoogleReader, GoogleWriter
-from kinto_attachment.storage.remote import MARK, RemoteStorage, being_marked, checked, is_hidden
+from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
 
 PAGE = 100
 """Files in one request to delete: the most that Google recommends."""
@@ -226,8 +226,12 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
             return None
         return found
 
-    def set_mark(self, content: bytes, replace: bool) -> None:
+    def set_mark(self, content: bytes, replace: bool) -> bool:
         """See :class:`kinto_attachment.storage.Marked`."""
         only_new = {} if replace else {"if_generation_match": 0}
-        with being_marked(), store_errors():
-            Blob(MARK, self.get_bucket()).upload_from_string(content, **only_new, **self.how())
+        try:
+            with store_errors():
+                Blob(MARK, self.get_bucket()).upload_from_string(content, **only_new, **self.how())
+        except FileExistsError:
+            return False
+        return True

@@ -75,11 +75,11 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         with store_errors():
             try:
                 with open(os.path.join(self.base_path, MARK), "rb") as file:
-                    return file.read()
+                    return file.read() or None  # Empty while it is being written.
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def set_mark(self, content: bytes, replace: bool) -> None:
+    def set_mark(self, content: bytes, replace: bool) -> bool:
         """See :class:`kinto_attachment.storage.Marked`."""
         writer = LocalWriter(
             self.base_path, self._temporary(), os.path.join(self.base_path, MARK), self.fsync
@@ -90,10 +90,11 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
                 with store_errors(), contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self.base_path, MARK))
             writer.close()
-        except FileExistsError as error:
-            raise StorageUnavailable("the store is being marked by somebody else") from error
+        except FileExistsError:
+            return False
         finally:
             writer.abort()  # Harmless after close.
+        return True
 
     def path(self, filename: str) -> str:
         """The absolute path of a key. Raises :class:`UnsafeKey` where it would lead outside."""

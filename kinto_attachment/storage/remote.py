@@ -49,15 +49,6 @@ def is_hidden(key: str) -> bool:
     return key == MARK or key.startswith(f"{PROBES}/") or keys.unsafe_reason(key) is not None
 
 
-@contextlib.contextmanager
-def being_marked() -> Iterator[None]:
-    """Only one may write the first mark."""
-    try:
-        yield
-    except FileExistsError as error:
-        raise StorageUnavailable("the store is being marked by somebody else") from error
-
-
 class RemoteStorage(SavesFiles, ABC):
     """Mixin: the methods that need nothing but the others."""
 

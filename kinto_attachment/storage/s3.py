@@ -25,7 +25,7 @@ from kinto_attachment.storage import (
     StorageUnavailable,
     StoredFile,
 )
-from kinto_attachment.storage.remote import MARK, RemoteStorage, being_marked, checked, is_hidden
+from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
 from kinto_attachment.storage.s3_connection import (
     MISSING,
     Connection,
@@ -251,8 +251,14 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
             return None
         return found
 
-    def set_mark(self, content: bytes, replace: bool) -> None:
+    def set_mark(self, content: bytes, replace: bool) -> bool:
         """See :class:`kinto_attachment.storage.Marked`."""
         only_new = {} if replace else {"IfNoneMatch": "*"}
-        with being_marked(), store_errors():
-            self.s3_client.put_object(Bucket=self.bucket_name, Key=MARK, Body=content, **only_new)
+        try:
+            with store_errors():
+                self.s3_client.put_object(
+                    Bucket=self.bucket_name, Key=MARK, Body=content, **only_new
+                )
+        except FileExistsError:
+            return False
+        return True

@@ -26,23 +26,35 @@ import kinto_attachment
 from tests.parts import multipart
 
 PACKAGE = Path(kinto_attachment.__file__).parent
-WATCHED = {
-    str(PACKAGE / name)
-    for name in (
-        "views.py",
-        "uploads.py",
-        "bodies.py",
-        "forms.py",
-        "attachments.py",
-        "bookkeeping.py",
-        "files.py",
-        "links.py",
-        "listeners.py",
-        "records.py",
-        "storage/local.py",
-        "storage/local_streams.py",
-    )
+APART = ("commands", "sync", "demo")
+"""Folders of what no request runs."""
+
+EXPECTED = {
+    "agreement.py",
+    "attachments.py",
+    "errands.py",
+    "files.py",
+    "reconciling.py",
+    "rows/postgresql.py",
+    "storage/local.py",
+    "storage/local_streams.py",
+    "uploads.py",
+    "views.py",
 }
+"""What has to be among the watched files, wherever modules move."""
+
+
+def watched() -> frozenset[str]:
+    """Every module of the package that a request may run."""
+    modules = {path.relative_to(PACKAGE): path for path in PACKAGE.rglob("*.py")}
+    found = {place: path for place, path in modules.items() if place.parts[0] not in APART}
+    missing = EXPECTED - {str(place) for place in found}
+    if missing:
+        raise SystemExit(f"Not watched, since not there: {sorted(missing)}")
+    return frozenset(map(str, found.values()))
+
+
+WATCHED = watched()
 
 
 def install(kill_at: int, trace: str | None) -> None:
