@@ -50,7 +50,7 @@ format: $(VENV)/.tests ## put the code into the project's style
 	@$(VENV)/bin/ruff format .
 
 soak: $(VENV)/.tests ## break record, link and file at random for long; prints its seed
-	@$(VENV)/bin/python -m tests.faults.campaign $(ARGS)
+	@$(VENV)/bin/python -m tests.faults.soak $(ARGS)
 
 bench: $(VENV)/.tests $(VENV)-published/.done ## measure the figures that the README gives
 	@BENCH_PUBLISHED=$(VENV)-published $(VENV)/bin/python -m benchmarks $(ARGS)

@@ -166,7 +166,7 @@ class Reconciler:
     def _admit_all(self, wanted: list[tuple[Target, Any]]) -> set[Target]:
         """Link values that their records have not had; returns the records that may not."""
         added = []
-        parents = self._rows.lock_parents({target.collection_uri for target, _ in wanted})
+        parents = self._locked_parents(target for target, _ in wanted)
         for target, value in wanted:
             try:
                 if target.collection_uri not in parents:
@@ -178,6 +178,13 @@ class Reconciler:
                 self.refused[target] = error
         self._rows.add(added)
         return set(self.refused)
+
+    def _locked_parents(self, targets: Iterable[Target]) -> set[str]:
+        """The collections that are there, and stay so; that of an upload was locked before Kinto
+        looked at it."""
+        uris = {target.collection_uri for target in targets}
+        own = {self._received.stored.target.collection_uri} if self._received else set()
+        return self._rows.lock_parents(uris - own) | (uris & own)
 
     def _admit(self, target: Target, value: Any) -> list[Link]:
         """The link of a value that is new to the record; nothing where it names no file of ours

@@ -76,6 +76,23 @@ def test_old_records_are_migrated_examined_and_repaired(old: Old, folder: Path) 
     assert client.get(f"{COLLECTION}/records/r1/attachment").body == b"content 1"
 
 
+def test_a_store_is_told_that_it_belongs_to_another_database_by_now(
+    old: Old, folder: Path
+) -> None:
+    theirs = b'{"cluster": "1", "database": 1, "name": "theirs"}'
+    old.server.registry.attachments.storage.set_mark(theirs, replace=True)
+    (refused,) = types(folder, "kinto-attachment gc --ini kinto.ini --delete")
+    assert refused.returncode == 2
+    assert "kinto-attachment claim" in refused.stderr
+
+    (done,) = types(folder, example("claim"))
+
+    assert done.returncode == 0, done.stderr
+    assert '"name": "theirs"' in done.stdout
+    (collected,) = types(folder, "kinto-attachment gc --ini kinto.ini --delete")
+    assert collected.returncode == 0, collected.stderr
+
+
 @pytest.fixture
 def s3_ini(old: Old, folder: Path, s3_store: dict[str, Any]) -> Path:
     """``kinto.ini`` with another store."""
