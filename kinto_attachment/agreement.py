@@ -12,7 +12,7 @@ from typing import Any
 
 from kinto.core.events import ResourceChanged
 from pyramid.config import Configurator
-from pyramid.events import ContextFound
+from pyramid.events import BeforeTraversal, ContextFound
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.tweens import EXCVIEW
@@ -29,6 +29,8 @@ from kinto_attachment.touched import Former, Touched
 logger = logging.getLogger(__name__)
 
 READING = ("GET", "HEAD", "OPTIONS")
+PARENTS = ("bucket-plural", "bucket-object", "collection-plural", "collection-object")
+"""Names of Kinto's routes to what records are in."""
 
 
 def includeme(config: Configurator) -> None:
@@ -42,6 +44,7 @@ def includeme(config: Configurator) -> None:
         on_change, ResourceChanged, for_resources=("record", "collection", "bucket")
     )
     config.add_subscriber(on_context_found, ContextFound)
+    config.add_subscriber(before_traversal, BeforeTraversal)
 
 
 def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
@@ -107,6 +110,19 @@ def on_change(event: ResourceChanged) -> None:
     alone = Touched()
     alone.hear(event)
     settle(event.request, alone)
+
+
+def before_traversal(event: BeforeTraversal) -> None:
+    """Buckets or collections are about to be deleted: uploads into them end first, and those that
+    begin now wait. Later it would be too late: the rows that they wait for would be locked."""
+    request = event.request
+    name = getattr(getattr(request, "matched_route", None), "name", "")
+    if request.method != "DELETE" or name not in PARENTS or Touched.of(request) is None:
+        return
+    ids = request.matchdict or {}
+    bucket_id = ids.get("bucket_id", ids.get("id"))
+    uris = [f"/buckets/{bucket_id}"] if bucket_id else None
+    rows_of(request.registry.storage).lock_parents(uris)
 
 
 def on_context_found(event: ContextFound) -> None:

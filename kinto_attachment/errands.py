@@ -208,6 +208,6 @@ def _lock(event: BeforeTraversal) -> None:
     target = Target(ids["bucket_id"], ids["collection_id"], ids["id"])
     rows = rows_of(request.registry.storage)
     if errand.change is not None:
-        rows.lock_parents([target.collection_uri])
+        rows.share_parents([target.collection_uri])
     if errand.conditional:
         rows.lock_record(target)

@@ -64,6 +64,7 @@ class Reconciler:
         """
         with self._rows.atomically():
             if self._touched.below:
+                self._rows.lock_parents(self._touched.below)
                 self._lock(None)
             for uri in sorted(self._touched.below):
                 self._settle_below(uri)
@@ -180,11 +181,12 @@ class Reconciler:
         return set(self.refused)
 
     def _locked_parents(self, targets: Iterable[Target]) -> set[str]:
-        """The collections that are there, and stay so; that of an upload was locked before Kinto
-        looked at it."""
+        """The collections that are there, and stay so; for an upload that was seen to before
+        Kinto looked."""
         uris = {target.collection_uri for target in targets}
         own = {self._received.stored.target.collection_uri} if self._received else set()
-        return self._rows.lock_parents(uris - own) | (uris & own)
+        self._rows.share_parents(uris - own)
+        return self._rows.existing(uris - own) | (uris & own)
 
     def _admit(self, target: Target, value: Any) -> list[Link]:
         """The link of a value that is new to the record; nothing where it names no file of ours

@@ -4,7 +4,7 @@ A value that this request did not store is admitted only where a record that the
 names it *now*, or named it when the transaction began and let it go in it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -26,28 +26,25 @@ MOST = 1000
 """Records with rights of their own that are looked at for one file."""
 
 
-def readable_source(
-    request: Request,
-    rows: Rows,
-    file_id: str,
-    wanted: Callable[[Link], bool] = lambda _: True,
-) -> Link | None:
+def readable_source(request: Request, rows: Rows, file_id: str, value: Any = None) -> Link | None:
     """A record that names the file now and that the caller may read, or None.
 
     Of a popular file, the rights on all its collections are one question, and those on
     :data:`MOST` single records another one.
+
+    :param value: what the record has to say of it, if not anything.
     """
-    few = rows.sources(file_id, None, FEW)
+    few = rows.sources(file_id, None, FEW, value)
     for link in few:
-        if wanted(link) and may_read(request, link.target):
+        if may_read(request, link.target):
             return link
     if len(few) < FEW:
         return None
-    for uri in sorted(readable(request, rows.collections_with(file_id))):
-        for link in rows.sources(file_id, uri, MOST):
-            if wanted(link) and may_read(request, link.target):
-                return link
-    some = [link for link in rows.sources(file_id, None, MOST) if wanted(link)]
+    uris = readable(request, rows.collections_with(file_id))
+    for link in rows.sources(file_id, uris, FEW, value):
+        if may_read(request, link.target):
+            return link
+    some = rows.sources(file_id, None, MOST, value)
     uris = readable(request, [link.record_uri for link in some])
     return next((link for link in some if link.record_uri in uris), None)
 
@@ -114,13 +111,12 @@ class Sources:
             if link.file_id == file_id and same(link.value, value) and self._let_go(link):
                 return link
         if self._request is None or self._by_plugin(target):
-            found = self._rows.sources(file_id, None, MOST)
-            source = next((link for link in found if same(link.value, value)), None)
+            source = next(iter(self._rows.sources(file_id, None, 1, value)), None)
         else:
-            source = readable_source(
-                self._request, self._rows, file_id, lambda link: same(link.value, value)
-            )
-        return source or self._let_go_below(value, file_id)
+            source = readable_source(self._request, self._rows, file_id, value)
+        if source is not None and same(source.value, value):
+            return source
+        return self._let_go_below(value, file_id)
 
     def _may_read(self, source: Target) -> bool:
         return self._request is None or may_read(self._request, source)

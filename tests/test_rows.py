@@ -170,8 +170,8 @@ def test_a_source_exists_and_names_the_file_now(server: Server, rows: Rows) -> N
     )
 
     assert rows.sources(file_id, None, 10) == [links[0]]
-    assert rows.sources(file_id, COLLECTION, 10) == [links[0]]
-    assert rows.sources(file_id, OTHER, 10) == []
+    assert rows.sources(file_id, [COLLECTION], 10, links[0].value) == [links[0]]
+    assert rows.sources(file_id, [OTHER], 10) == []
 
 
 def test_what_was_touched_is_seen_with_its_links(server: Server, rows: Rows) -> None:
@@ -209,7 +209,8 @@ def test_parents_exist_or_do_not(server: Server, rows: Rows) -> None:
     assert rows.exists("/buckets/pictures")
     assert rows.exists(COLLECTION)
     assert not rows.exists(OTHER)
-    assert rows.lock_parents([COLLECTION, OTHER]) == {COLLECTION}
+    rows.share_parents([COLLECTION, OTHER])
+    assert rows.existing([COLLECTION, OTHER]) == {COLLECTION}
 
 
 def test_a_locked_record_says_what_it_is(server: Server, rows: Rows) -> None:

@@ -92,10 +92,14 @@ class Rows(Protocol):
     def collections_with(self, file_id: str) -> list[str]:
         """URIs of the collections that have a record which holds the file, each once."""
 
-    def sources(self, file_id: str, collection_uri: str | None, most: int) -> list[Link]:
+    def sources(
+        self, file_id: str, collection_uris: Collection[str] | None, most: int, value: Any = None
+    ) -> list[Link]:
         """Up to ``most`` links to the file whose record exists and names it *now*.
 
-        :param collection_uri: of the records of one collection alone; None for all.
+        :param collection_uris: of the records of these collections; None for all.
+        :param value: the ``attachment`` that they have to have, if not any. (Numbers that are
+            equal may be written in another way: see :func:`kinto_attachment.links.same`.)
         """
 
     def below(self, uri: str) -> Iterator[list[Link]]:
@@ -165,9 +169,19 @@ class Rows(Protocol):
     def exists(self, uri: str) -> bool:
         """Whether there is a bucket or a collection under this URI."""
 
-    def lock_parents(self, collection_uris: Collection[str]) -> set[str]:
-        """Those of these collections that exist, with their buckets; nobody deletes them until
-        the transaction ends."""
+    def share_parents(self, collection_uris: Collection[str]) -> None:
+        """Nobody deletes these collections, or their buckets, until the transaction ends: to be
+        asked for before somebody looks whether they are there."""
+
+    def lock_parents(self, uris: Collection[str] | None) -> None:
+        """Nobody else writes files into these buckets, or those of these collections, until the
+        transaction ends: to be asked for before they are deleted.
+
+        :param uris: None for all buckets.
+        """
+
+    def existing(self, collection_uris: Collection[str]) -> set[str]:
+        """Those of these collections that exist, with their buckets."""
 
     def drop_left_behind(self, uri: str) -> None:
         """Delete the records below a bucket or a collection that was deleted, as far as Kinto

@@ -67,13 +67,16 @@ class MemoryRows:
         links = [link for link in self.to_files([file_id]) if link.state is State.HELD]
         return sorted({link.target.collection_uri for link in links})
 
-    def sources(self, file_id: str, collection_uri: str | None, most: int) -> list[Link]:
+    def sources(
+        self, file_id: str, collection_uris: Collection[str] | None, most: int, value: Any = None
+    ) -> list[Link]:
         """See :class:`kinto_attachment.rows.Rows`."""
         return [
             link
             for link in self.to_files([file_id])
             if link.state is State.HELD
-            and collection_uri in (None, link.target.collection_uri)
+            and (collection_uris is None or link.target.collection_uri in collection_uris)
+            and (value is None or link.value == value)
             and same((self._record(link.target) or {}).get("attachment"), link.value)
         ][:most]
 
@@ -174,8 +177,14 @@ class MemoryRows:
         parent, plural, object_id = uri.rsplit("/", 2)
         return self._get(plural[:-1], parent, object_id) is not None
 
-    def lock_parents(self, collection_uris: Collection[str]) -> set[str]:
+    def share_parents(self, collection_uris: Collection[str]) -> None:
         """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+
+    def lock_parents(self, uris: Collection[str] | None) -> None:
+        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+
+    def existing(self, collection_uris: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
         return {
             uri
             for uri in collection_uris

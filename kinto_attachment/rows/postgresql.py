@@ -14,12 +14,14 @@ from kinto_attachment.attachments import Target
 from kinto_attachment.links import RESOURCE, Link, State
 from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen, targets_in
 
-FILES, RECORDS = 0x6B614001, 0x6B614002
-"""Classes of our advisory locks: of files, and of records that may not exist."""
+FILES, RECORDS, BUCKETS = 0x6B614001, 0x6B614002, 0x6B614003
+"""Classes of our advisory locks: of files, of records that may not exist, and of what is in
+buckets. The last are shared by those who write into them. (Locks of the collections' rows would
+meet those of plugins that write into a collection's metadata whenever a record changes.)"""
 
 SHARES = 256
-"""Locks that all files share. A lock for each of 10,000 files would exhaust PostgreSQL's table;
-two files that have the same one only wait for each other's commit."""
+"""Locks that all files, or all buckets, have together. A lock for each of 10,000 files would
+exhaust PostgreSQL's table; two files that have the same one only wait for each other's commit."""
 
 FEW = 100
 """Files that are locked by their own shares; a transaction with more of them takes all."""
@@ -32,7 +34,18 @@ _HOLDING = """o.parent_id >= '/attached/' AND o.parent_id < '/attached0'
 _HELD_ROWS = f"o.resource_name = 'attachments' AND ({_HOLDING})"
 _COLLECTION = """('/buckets/' || split_part(o.parent_id, '/', 4)
      || '/collections/' || split_part(o.parent_id, '/', 6))"""
-_OWN = "r.xmin = CAST(pg_current_xact_id_if_assigned() AS xid)"
+_SINCE = """((CAST(CAST(r.xmin AS text) AS bigint) - mine.began) % 4294967296 + 4294967296)
+     % 4294967296"""
+_OWN = f"""CASE
+     WHEN mine.began IS NULL OR {_SINCE} >= 2147483648 THEN FALSE
+     WHEN {_SINCE} = 0 OR mine.began + {_SINCE} >= mine.ahead THEN TRUE
+     ELSE pg_xact_status(CAST(CAST(mine.began + {_SINCE} AS text) AS xid8)) = 'in progress' END"""
+"""Whether the running transaction wrote a row, in a savepoint of its own perhaps, which has an id
+later than the transaction's. What others wrote is visible only when they have committed: so a row
+that can be seen, and whose writer is still in progress, or has no end that the snapshot knows of,
+is ours."""
+_MINE = """(SELECT CAST(CAST(pg_current_xact_id_if_assigned() AS text) AS bigint) AS began,
+     CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS ahead) AS mine"""
 _GIVEN = "unnest(CAST(:parents AS text[]), CAST(:ids AS text[])) AS t(parent, id)"
 _RECORD = "r.parent_id = t.parent AND r.id = t.id AND r.resource_name = 'record'"
 
@@ -134,20 +147,29 @@ class PostgreSQLRows:
         """
         return [row.uri for row in self._read(statement, id=file_id)]
 
-    def sources(self, file_id: str, collection_uri: str | None, most: int) -> list[Link]:
+    def sources(
+        self, file_id: str, collection_uris: Collection[str] | None, most: int, value: Any = None
+    ) -> list[Link]:
         """See :class:`kinto_attachment.rows.Rows`."""
-        below = f"{State.HELD}{collection_uri}/" if collection_uri else f"{State.HELD}/"
         statement = f"""
         SELECT {_LINK} FROM objects o
           JOIN objects r ON r.parent_id = {_COLLECTION}
            AND r.id = split_part(o.parent_id, '/', 8) AND r.resource_name = 'record'
          WHERE o.id = :id AND o.resource_name = 'attachments'
-           AND o.parent_id >= :first AND o.parent_id < :behind
+           AND o.parent_id >= '/attached/' AND o.parent_id < '/attached0'
+           AND (CAST(:anywhere AS boolean) OR {_COLLECTION} = ANY(CAST(:uris AS text[])))
+           AND (CAST(:value AS jsonb) IS NULL OR o.data -> 'value' = CAST(:value AS jsonb))
            AND NOT r.deleted AND r.data -> 'attachment' = o.data -> 'value'
          ORDER BY o.parent_id LIMIT :most
         """
-        limits = {"first": below, "behind": _behind(below), "most": most}
-        return _links(self._read(statement, id=file_id, **limits))
+        wanted = {
+            "id": file_id,
+            "anywhere": collection_uris is None,
+            "uris": list(collection_uris or ()),
+            "value": None if value is None else json.dumps(value),
+            "most": most,
+        }
+        return _links(self._read(statement, **wanted))
 
     def below(self, uri: str) -> Iterator[list[Link]]:
         """See :class:`kinto_attachment.rows.Rows`."""
@@ -233,12 +255,12 @@ class PostgreSQLRows:
              ORDER BY r.parent_id, r.id FOR UPDATE OF r
             """
             self._read(statement, **given)
-        own = "TRUE" if self._commits_each_step else f"COALESCE({_OWN}, FALSE)"
+        own = "TRUE" if self._commits_each_step else _OWN
         statement = f"""
         SELECT 'record' AS kind, r.id, r.parent_id, 0 AS modified,
                jsonb_build_object('value', r.data -> 'attachment') AS data,
                r.deleted, {own} AS written
-          FROM {_GIVEN} JOIN objects r ON {_RECORD}
+          FROM {_GIVEN} JOIN objects r ON {_RECORD} CROSS JOIN {_MINE}
         UNION ALL
         SELECT 'link', {_LINK}, FALSE, FALSE FROM objects o
          WHERE o.resource_name = 'attachments' AND o.parent_id = ANY(CAST(:links AS text[]))
@@ -253,7 +275,7 @@ class PostgreSQLRows:
     ) -> list[Target]:
         """See :class:`kinto_attachment.rows.Rows`."""
         statement = f"""
-        SELECT r.id, r.parent_id FROM objects r
+        SELECT r.id, r.parent_id FROM objects r CROSS JOIN {_MINE}
          WHERE r.id = ANY(CAST(:ids AS text[])) AND r.resource_name = 'record' AND {_OWN}
         """
         if self._commits_each_step:
@@ -321,9 +343,25 @@ class PostgreSQLRows:
         """
         return bool(self._read(statement, id=object_id, parent=parent, name=plural[:-1]))
 
-    def lock_parents(self, collection_uris: Collection[str]) -> set[str]:
-        """See :class:`kinto_attachment.rows.Rows`. FOR SHARE, since a deletion of Kinto's is an
-        update that makes a tombstone."""
+    def share_parents(self, collection_uris: Collection[str]) -> None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = """
+        SELECT pg_advisory_xact_lock_shared(:kind, share)
+          FROM unnest(CAST(:shares AS int[])) AS share
+        """
+        if collection_uris:
+            self._read(statement, kind=BUCKETS, shares=_bucket_shares(collection_uris))
+
+    def lock_parents(self, uris: Collection[str] | None) -> None:
+        """See :class:`kinto_attachment.rows.Rows`."""
+        statement = """
+        SELECT pg_advisory_xact_lock(:kind, share) FROM unnest(CAST(:shares AS int[])) AS share
+        """
+        shares = list(range(SHARES)) if uris is None else _bucket_shares(uris)
+        self._read(statement, kind=BUCKETS, shares=shares)
+
+    def existing(self, collection_uris: Collection[str]) -> set[str]:
+        """See :class:`kinto_attachment.rows.Rows`."""
         statement = """
         SELECT t.bucket || '/collections/' || t.id AS uri
           FROM unnest(CAST(:buckets AS text[]), CAST(:ids AS text[])) AS t(bucket, id)
@@ -331,7 +369,6 @@ class PostgreSQLRows:
            AND c.resource_name = 'collection' AND NOT c.deleted
           JOIN objects b ON b.parent_id = '' AND b.id = substr(t.bucket, length('/buckets/') + 1)
            AND b.resource_name = 'bucket' AND NOT b.deleted
-         ORDER BY b.id, c.id FOR SHARE OF c, b
         """
         split = [uri.rsplit("/collections/", 1) for uri in collection_uris]
         given = {"buckets": [one[0] for one in split], "ids": [one[1] for one in split]}
@@ -393,6 +430,11 @@ def _kintos_errors() -> Iterator[None]:
         raise IntegrityError(original=error) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise BackendError(original=error) from error
+
+
+def _bucket_shares(uris: Collection[str]) -> list[int]:
+    buckets = {uri.split("/")[2] for uri in uris}
+    return sorted({zlib.crc32(bucket.encode()) % SHARES for bucket in buckets})
 
 
 def _behind(prefix: str) -> str:

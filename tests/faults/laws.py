@@ -292,7 +292,7 @@ class Laws:
     def assert_locations(self) -> None:
         """No location, of whatever time, opens to the other what no record of his names."""
         named = self.named()
-        mine = {canonical(named[uri]) for uri in self.open_to_other}
+        mine = {canonical(value) for uri, value in named.items() if uri in self.open_to_other}
         for text, content in self.files.items():
             location = json.loads(text)["location"]
             if "://" in location or text in mine:

@@ -40,9 +40,9 @@ PROFILES: dict[str, dict[str, str]] = {
         "kinto.attachment.folder": "{bucket_id}/{collection_id}",
     },
     "seven": {"kinto.includes": PLUGINS, "kinto.storage_max_fetch_size": "7"},
-    "three": {
+    "two": {
         "kinto.includes": WITH_HISTORY,
-        "kinto.storage_max_fetch_size": "3",
+        "kinto.storage_max_fetch_size": "2",
         "kinto.attachment.base_url": "https://cdn.example.org/files/",
     },
 }

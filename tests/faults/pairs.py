@@ -31,7 +31,7 @@ import webob
 from kinto.core.testing import get_user_headers
 
 from tests import parts
-from tests.faults import at_rest
+from tests.faults import at_rest, old_faults
 from tests.faults.harness import FUTURE, Database, collect
 from tests.faults.held import Actor, Body, Hangs, Locks, watched, watching_sql
 from tests.faults.verbs import (
@@ -470,6 +470,7 @@ class Forks:
 
 def fork_on_demand() -> None:
     """The other side of :class:`Forks`. It has one thread, so forking is safe."""
+    old_faults.switch_on()
     told = json.loads(sys.stdin.readline())
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Commands print.
