@@ -115,10 +115,20 @@ class Reconciler:
             kept = next((link for link in own if same(link.value, value)), None)
             if value is not None and kept is None:
                 wanted.append((target, value))
+            elif value is None and self._has_overwritten(target, own):
+                raise Refused("replaced_meanwhile", record=target.record_id)
             doomed += [link for link in own if link is not kept]
         self._sources.let_go = doomed
         refused = self._admit_all(wanted)
         self._release(link for link in doomed if link.target not in refused)
+
+    def _has_overwritten(self, target: Target, links: list[Link]) -> bool:
+        """Whether a file came to the record after this request had read it, without one, and
+        before it has written that back."""
+        former = self._touched.former.get(target)
+        if not self._rolls_back or former is None or former.value is not None:
+            return False
+        return any(link.modified > former.record["last_modified"] for link in links)
 
     def _look(self, page: list[Target]) -> list[Link]:
         """Links of the records, read under the locks of all files that are at stake. Which ones

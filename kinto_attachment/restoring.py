@@ -15,10 +15,11 @@ def copy_of(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """What :class:`~kinto_attachment.touched.Former` keeps: all that may have to be put back.
 
-    Only the ``attachment`` where the storage rolls back.
+    Only ``attachment`` and ``last_modified`` where the storage rolls back.
     """
     if registry.attachments.rolls_back:
-        return {"attachment": copy.deepcopy(record.get("attachment"))}, None
+        kept = {name: record.get(name) for name in ("attachment", "last_modified")}
+        return copy.deepcopy(kept), None
     former = {k: v for k, v in copy.deepcopy(record).items() if not k.startswith("__")}
     permissions = registry.permission.get_object_permissions(target.uri)
     return former, {name: set(given) for name, given in permissions.items()}
