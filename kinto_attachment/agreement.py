@@ -99,6 +99,11 @@ def settle(request: Request, touched: Touched, errand: Errand | None = None) -> 
     except Refused as refused:
         restoring.put_back(request.registry, touched, reconciler.refused)
         raise as_http_error(request, refused) from refused
+    except Exception:
+        if not request.registry.attachments.rolls_back:
+            # No link was written, so the records go back to what the links say.
+            restoring.put_back(request.registry, touched, touched.records)
+        raise
 
 
 def on_change(event: ResourceChanged) -> None:

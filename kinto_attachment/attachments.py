@@ -171,7 +171,7 @@ def name_and_type(
     said = sent if is_media_type(sent) and sent != GENERIC else None
     if not filename:
         kind = said or sniffing.media_type(head or b"") or ""
-        filename = target.record_id + (mimetypes.guess_extension(kind) or "")
+        filename = keys.client_filename(target.record_id) + (mimetypes.guess_extension(kind) or "")
     end = keys.extension(filename)
     guess = mimetypes.guess_type(f"x{end}")[0]
     if head is None:

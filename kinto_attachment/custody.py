@@ -9,12 +9,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import transaction
 
+from kinto_attachment.adoption import PublishedLinks
 from kinto_attachment.rows import Rows, rows_of
 from kinto_attachment.storage import Marked, Storage, StorageUnavailable, UnsafeKey, lacks
 
@@ -32,12 +32,12 @@ CLAIM = "If that is right, tell the store: `kinto-attachment claim --ini` with t
 class Custody:
     """What one server knows of its store.
 
-    :param rows: makes the rows of Kinto's storage.
+    :param storage: Kinto's.
     """
 
-    def __init__(self, store: Storage, rows: Callable[[], Rows]) -> None:
+    def __init__(self, store: Storage, storage: Any) -> None:
         self._store = store
-        self._rows = rows
+        self._storage = storage
         self._known: bytes | None = None
         self._one_by_one = threading.Lock()
 
@@ -52,7 +52,10 @@ class Custody:
         store = self._store
         if not isinstance(store, Marked):
             return
-        if self._known is not None and (not store.may_vanish or store.mark() == self._known):
+        if self._known is not None and not store.may_vanish:
+            return
+        if self._known is not None and store.mark() == self._known:
+            store.prepare()  # Tools that copy a store may leave out a folder that is empty.
             return
         with self._one_by_one:
             reason = self._reason(store)
@@ -81,8 +84,8 @@ class Custody:
     def _reason(self, store: "Marked") -> str | None:
         found = store.mark()
         if found is not None:
-            return self._compare(found)
-        if self._rows().any_links() and not self._has_any_file():
+            return self._compare(store, found)
+        if self._names_files() and not self._has_any_file():
             return (
                 "Records name files, but the store has none of them: its volume may not be"
                 f" mounted, or its path or name is wrong. {CLAIM}"
@@ -93,14 +96,16 @@ class Custody:
         for _ in range(LOOKS):  # Another server is marking it at this moment.
             found = store.mark()
             if found is not None:
-                return self._compare(found)
+                return self._compare(store, found)
             time.sleep(BETWEEN_LOOKS)
-        return f"The store has a mark that says nothing. {CLAIM}"
+        self._write(store, replace=True)  # It was killed while it did so.
+        return None
 
-    def _compare(self, found: bytes) -> str | None:
+    def _compare(self, store: "Marked", found: bytes) -> str | None:
         own = self._rows().identity()
         if own is not None and _place(_read(found)) == _place(own):
             self._known = found
+            store.prepare()
             return None
         said = found.decode(errors="replace")
         return f"The store belongs to another database: {said}. {CLAIM}"
@@ -114,14 +119,24 @@ class Custody:
         logger.info("The store is marked as that of %s.", own)
         return True
 
+    def _rows(self) -> Rows:
+        return rows_of(self._storage)
+
+    def _names_files(self) -> bool:
+        """Whether this is no first start: records name files already, if only by links of 8.x or
+        9.x."""
+        return self._rows().any_links() or PublishedLinks(self._storage).any()
+
     def _has_any_file(self) -> bool:
         """Whether one of the files is there that links name. Without a mark that is the only
         thing that tells a store from an empty directory."""
         if "read" in lacks(self._store):
             return True
-        for links in islice(next(self._rows().files(), []), SAMPLE):
+        ours = (links[0].key for links in next(self._rows().files(), []))
+        theirs = (link.key for page in PublishedLinks(self._storage).pages() for link in page)
+        for key in chain(islice(ours, SAMPLE), islice(theirs, SAMPLE)):
             try:
-                self._store.stat(links[0].key)
+                self._store.stat(key)
             except (FileNotFoundError, UnsafeKey):
                 continue
             return True
@@ -150,4 +165,4 @@ def refusal(registry: Any) -> str | None:
 
 def custody_of(store: Storage, storage: Any) -> Custody:
     """The custody of one server."""
-    return Custody(store, lambda: rows_of(storage))
+    return Custody(store, storage)

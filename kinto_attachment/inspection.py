@@ -4,6 +4,7 @@ Pages of records come with their links by primary key, so memory does not grow. 
 9.x left has no index: until ``kinto migrate`` has run, each page costs a scan of their links.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -41,6 +42,11 @@ JOBS = 8
 """Files that are looked at at once: a store far away takes its time for each."""
 
 
+def _digest(key: str) -> bytes:
+    """A key in few bytes, since there may be as many as records."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
 class Inspector:
     """One look at a server's store, links and records.
 
@@ -62,6 +68,7 @@ class Inspector:
         self._collector = Collector(registry, grace)
         self._before = self._collector.before
         self._judge = Judge(server.settings, server.storage, hashes)
+        self._spelt_otherwise: set[bytes] | None = None
         self.totals = dict.fromkeys(KINDS, 0)
         self._tick = tick
         with transaction.manager:
@@ -159,8 +166,7 @@ class Inspector:
         values = self._rows.values([link.record_uri for link in page])
         dead = [link for link in page if not link.backed_by(values.get(link.record_uri))]
         # Copies, of which 8.x and 9.x knew no links, still open their file by this one.
-        spelt = {loc: k.key for k in dead for loc in self._settings.locations_of(k.key)}
-        named = {spelt[loc] for loc in self._rows.locations(spelt)}
+        named = self._named_by_records({link.key for link in dead})
         return [link for link in dead if link.key not in named]
 
     def _of_files(self) -> Iterator[Finding]:
@@ -184,8 +190,31 @@ class Inspector:
     def _named(self, wanted: set[str]) -> set[str]:
         """Those of these keys that links of 8.x or 9.x, or records without link, name."""
         found = {k.key for k in self._published.to_files(wanted)} if self._unmigrated else set()
-        spelt = {loc: key for key in wanted - found for loc in self._settings.locations_of(key)}
-        return found | {spelt[loc] for loc in self._rows.locations(spelt)}
+        return found | self._named_by_records(wanted - found)
+
+    def _named_by_records(self, wanted: set[str]) -> set[str]:
+        """Those of these keys that records name: now, as we would write it, or, when this run
+        looked at all records without a link, in whatever spelling."""
+        if not wanted:
+            return set()
+        spelt = {loc: key for key in wanted for loc in self._settings.locations_of(key)}
+        named = {spelt[loc] for loc in self._rows.locations(spelt)}
+        if self._spelt_otherwise is None:
+            self._spelt_otherwise = set(self._keys_without_link())
+        return named | {key for key in wanted if _digest(key) in self._spelt_otherwise}
+
+    def _keys_without_link(self) -> Iterator[bytes]:
+        for page in self._rows.records_with_attachment():
+            values = {row.target.uri: row.value for row in page if isinstance(row.value, dict)}
+            linked = {
+                link.record_uri
+                for link in self._rows.of_records(values)
+                if same(link.value, values[link.record_uri])
+            }
+            for uri, value in values.items():
+                key = self._settings.any_key_in(value.get("location"))
+                if key and uri not in linked:
+                    yield _digest(key)
 
     def _file_id(self, value: dict[str, Any]) -> str | None:
         return self._settings.file_id_in(value.get("location"))

@@ -9,7 +9,7 @@ from kinto_attachment.attachments import Target
 from kinto_attachment.hashing import size_and_sha256
 from kinto_attachment.links import Link
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Storage
+from kinto_attachment.storage import Storage, UnsafeKey
 
 MISSING, SIZE, HASH = "missing", "size", "hash"
 UNLINKED, OUTSIDE, FORGED = "unlinked", "outside", "forged"
@@ -93,7 +93,7 @@ class Judge:
             digest = size_and_sha256(self._store, link.key)[1] if self._hashes else link.hash
             if digest != link.hash:
                 return [seen.finding(HASH, f"{link.key} has {digest}, not {link.hash}")]
-        except FileNotFoundError:
+        except (FileNotFoundError, UnsafeKey):
             return [seen.finding(MISSING, link.key)]
         return [] if seen.known else [seen.finding(UNLINKED, link.key)]
 

@@ -14,6 +14,11 @@ from collections.abc import Iterable
 
 MAX_NAME_BYTES = 180
 MAX_EXTENSION_BYTES = 32
+MAX_KEY_BYTES = 1024
+"""S3's limit, and Google's."""
+
+RESERVED = (".unfinished/", ".kinto-attachment-")
+"""What keys of files do not begin with: the stores' own."""
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in range(10)}
@@ -80,7 +85,11 @@ def unsafe_reason(key: str) -> str | None:
     """Why ``key`` may not be used in a store, or None where it may."""
     if not key or key.startswith("/") or key.endswith("/"):
         return "it must be a relative path"
-    if "\\" in key or any(unicodedata.category(c) == "Cc" for c in key):
+    if key.startswith(RESERVED):
+        return "it is reserved"
+    if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+        return "it is too long"
+    if "\\" in key or any(unicodedata.category(c) in ("Cc", "Cs") for c in key):
         return "it has a forbidden character"
     if any(part in ("", ".", "..") for part in key.split("/")):
         return "it has an empty, '.' or '..' segment"

@@ -66,10 +66,11 @@ class Migration(PostgreSQLPluginMigration):
         refusal = custody.refusal(self._registry)
         if refusal:
             logger.error("Records without a link are left for the next run: %s", refusal)
-            version = VERSION
-        if version < VERSION:
+        elif version < VERSION or adopter.done.moved:
+            # Copies of what was moved just now, too: servers of 8.x or 9.x may still run.
             adopter.adopt_unlinked()
-        adopter.drop_published()
+        if not refusal:
+            adopter.drop_published()
         done = adopter.done
         logger.info(
             "Attachments%s: %d links of 8.x and 9.x moved, %d that no record names left to doctor,"
@@ -79,7 +80,7 @@ class Migration(PostgreSQLPluginMigration):
             done.left,
             done.found,
         )
-        if version < VERSION and not dry_run:
+        if version < VERSION and not (dry_run or refusal):
             self._note_version()
 
     def _note_version(self) -> None:

@@ -52,6 +52,8 @@ class Reconciler:
         )
         self._sources = Sources(registry, self._rows, touched, request)
         self._records: dict[str, RecordRow] = {}
+        own = {received.stored.target.collection_uri} if received else set()
+        self._shared_before, self._shared = frozenset(own), set(own)
         self._all_locked = False
         self.refused: dict[Target, Refused] = {}
 
@@ -63,6 +65,8 @@ class Reconciler:
             records have to be put back, and the links of all others are in line.
         """
         with self._rows.atomically():
+            # Collections before files: who waits for these must not hold others up meanwhile.
+            self._share_parents(self._touched.claimed)
             if self._touched.below:
                 self._rows.lock_parents(self._touched.below)
                 self._lock(None)
@@ -177,6 +181,8 @@ class Reconciler:
     def _admit_all(self, wanted: list[tuple[Target, Any]]) -> set[Target]:
         """Link values that their records have not had; returns the records that may not."""
         added = []
+        # What this request has stored comes first: plugins may have copied it already.
+        wanted.sort(key=lambda one: not self._is_received(one[0]))
         parents = self._locked_parents(target for target, _ in wanted)
         for target, value in wanted:
             try:
@@ -193,10 +199,14 @@ class Reconciler:
     def _locked_parents(self, targets: Iterable[Target]) -> set[str]:
         """The collections that are there, and stay so; for an upload that was seen to before
         Kinto looked."""
+        uris = self._share_parents(targets)
+        return self._rows.existing(uris - self._shared_before) | (uris & self._shared_before)
+
+    def _share_parents(self, targets: Iterable[Target]) -> set[str]:
         uris = {target.collection_uri for target in targets}
-        own = {self._received.stored.target.collection_uri} if self._received else set()
-        self._rows.share_parents(uris - own)
-        return self._rows.existing(uris - own) | (uris & own)
+        self._rows.share_parents(uris - self._shared)
+        self._shared |= uris
+        return uris
 
     def _admit(self, target: Target, value: Any) -> list[Link]:
         """The link of a value that is new to the record; nothing where it names no file of ours
@@ -229,16 +239,19 @@ class Reconciler:
         The store is asked once more, under the lock that gc takes too: a file whose form took
         long may have been removed as one that nothing names.
         """
-        received = self._received
-        if received is None or received.stored.target != target:
+        if self._received is None or not self._is_received(target):
             return None
-        stored = received.stored
+        received, stored = self._received, self._received.stored
         if not same(stored.value, value):
             return None
         if not self._store_has(stored.key, stored.attachment.size):
             raise Refused("file_lost", record=target.record_id)
         self._files.linked(received)
-        return Link.of(stored)
+        self._sources.uploaded = Link.of(stored)
+        return self._sources.uploaded
+
+    def _is_received(self, target: Target) -> bool:
+        return self._received is not None and self._received.stored.target == target
 
     def _store_has(self, key: str, size: int) -> bool:
         if "read" in lacks(self._store):

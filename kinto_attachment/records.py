@@ -137,6 +137,8 @@ def is_public(request: Request, target: Target) -> bool:
 
 def find(request: Request, target: Target) -> dict[str, Any] | None:
     """The record as it is stored, or None."""
+    if "\0" in target.uri:
+        return None  # PostgreSQL can't be asked for that.
     try:
         record: dict[str, Any] = request.registry.storage.get(
             resource_name="record", parent_id=target.collection_uri, object_id=target.record_id

@@ -49,14 +49,20 @@ def _remove(registry: Any, target: Target) -> None:
 def _take_out(registry: Any, target: Target) -> None:
     """What a plugin has written into a record that nobody has a copy of."""
     where = {"resource_name": "record", "parent_id": target.collection_uri}
-    stored = registry.storage.get(object_id=target.record_id, **where)
+    try:
+        stored = registry.storage.get(object_id=target.record_id, **where)
+    except ObjectNotFoundError:
+        return
     left = {k: v for k, v in stored.items() if k not in ("attachment", "last_modified")}
     registry.storage.update(object_id=target.record_id, obj=left, **where)
 
 
 def _restore(registry: Any, target: Target, former: Former) -> None:
     where = {"resource_name": "record", "parent_id": target.collection_uri}
-    stored = registry.storage.get(object_id=target.record_id, **where)
+    try:
+        stored = registry.storage.get(object_id=target.record_id, **where)
+    except ObjectNotFoundError:
+        stored = {"last_modified": None}
     if stored["last_modified"] == former.record["last_modified"]:
         # Kinto's merge-patch has changed it in place, and has not written it: so do we, since
         # a write would give it another last_modified.

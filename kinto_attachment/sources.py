@@ -59,6 +59,9 @@ class Sources:
     let_go: Collection[Link] = ()
     """Links of records that this transaction has changed: they do not name their file now."""
 
+    uploaded: Link | None = None
+    """That of the file which this request has stored: it is not written yet."""
+
     def __init__(
         self, registry: Any, rows: Rows, touched: Touched, request: Request | None
     ) -> None:
@@ -107,6 +110,9 @@ class Sources:
         return self._request is None or not mine
 
     def _found(self, target: Target, value: Any, file_id: str) -> Link | None:
+        own = self.uploaded
+        if own and own.file_id == file_id and same(own.value, value) and self._by_plugin(target):
+            return own
         for link in self.let_go:
             if link.file_id == file_id and same(link.value, value) and self._let_go(link):
                 return link

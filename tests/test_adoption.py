@@ -381,6 +381,8 @@ def test_a_migration_that_is_killed_half_way_loses_nothing_and_goes_on(
     migrating: Old, postgresql: str, tmp_path: Path
 ) -> None:
     migrating.many(PAGE + 50)
+    with transaction.manager:  # Its files do not matter here, but it has to be the right store.
+        migrating.server.registry.attachments.custody.claim()
     storage = migrating.server.registry.attachments.storage
     settings = {
         **SETTINGS,

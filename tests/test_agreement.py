@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -574,6 +575,95 @@ def test_a_roll_back_that_announces_the_destination_keeps_the_workspaces_files(
     owner.delete(f"{main}/records/r")
     assert owner.get(f"{work}/records/r/attachment").body == b"published"
     server.assert_agreement()
+
+
+# What neighbours may do
+
+
+def with_neighbour(make_server: Callable[..., Server], name: str, **more: str) -> Server:
+    includes = f"kinto_attachment tests.faults.neighbours.{name}"
+    server = make_server({"kinto.includes": includes, **more})
+    server.as_user().make_collection()
+    server.as_user().make_collection(f"{BUCKET}/collections/main")
+    return server
+
+
+@every_backend()
+def test_what_is_written_in_a_savepoint_is_judged_as_well(
+    make_server: Callable[..., Server],
+) -> None:
+    server = with_neighbour(make_server, "savepoint")
+    owner = server.as_user()
+
+    for content in (b"first", b"second"):
+        owner.upload(content=content)
+        assert owner.get(ATTACHMENT).body == content
+        server.assert_agreement()
+    wrong = {**value_of(owner), "size": 7}
+    owner.json("put", SECOND, {"data": {"attachment": wrong}}, 400)
+    owner.json("put", SECOND, {"data": {"attachment": value_of(owner)}}, 201)
+    owner.delete(RECORD)
+    assert owner.get(f"{SECOND}/attachment").body == b"second"
+    owner.delete(SECOND)
+    assert server.stored_keys() == set()
+
+
+@every_backend()
+def test_a_plugin_may_copy_what_is_uploaded_by_the_same_request(
+    make_server: Callable[..., Server],
+) -> None:
+    server = with_neighbour(make_server, "mirror")
+    owner = server.as_user()
+
+    for content in (b"first", b"second"):
+        owner.upload(content=content)
+        server.assert_agreement()
+    owner.delete(RECORD)
+
+    assert owner.get(f"{BUCKET}/collections/main/records/first/attachment").body == b"second"
+    server.assert_agreement()
+
+
+def test_uploads_beside_a_plugin_that_writes_their_collection_do_not_stand_still(
+    make_server: Callable[..., Server], postgresql: str
+) -> None:
+    server = with_neighbour(make_server, "marker", **postgresql_settings(postgresql))
+
+    def upload(number: int) -> list[int]:
+        client = server.as_user()
+        records = [f"{COLLECTION}/records/c{number}-{n}/attachment" for n in range(5)]
+        statuses = [client.upload(record, status="*").status_code for record in records]
+        server.release()
+        return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [status for some in pool.map(upload, range(4)) for status in some]
+
+    assert answers == [201] * 20
+    server.assert_agreement()
+
+
+def test_an_isolation_level_that_hides_what_others_do_is_refused(
+    make_server: Callable[..., Server], postgresql: str, pool: Pool
+) -> None:
+    level = {"kinto.storage_isolation_level": "REPEATABLE READ"}
+    url = postgresql.replace("?", "?application_name=repeatable&")
+    server = make_server({**postgresql_settings(url), **level})
+    server.as_user().make_collection()
+
+    server.as_user().upload(status=503)
+
+    server.as_user().get(RECORD, 404)
+    server.assert_agreement()
+    assert server.stored_keys() == set()
+    pool.discard(server)
+
+
+@every_backend()
+def test_an_id_that_kinto_refuses_is_no_failure(owner: Client) -> None:
+    for method in ("GET", "HEAD"):
+        answer = owner.request(method, f"{COLLECTION}/records/a%00b/attachment", "*")
+        assert answer.status_code in (400, 404)
 
 
 # 6 of security.md: a copy keeps the rules of where it goes

@@ -6,7 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from kinto_attachment.commands.options import add_jobs
-from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+from kinto_attachment.commands.reporting import (
+    CLEAN,
+    ERROR,
+    FINDINGS,
+    complain,
+    printable,
+    progress,
+)
 
 NAME = "copy"
 
@@ -55,7 +62,8 @@ def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any)
             print(json.dumps({**told, "kept": link.kept}), flush=True)
         else:
             whose = "an old file of" if link.kept else "of"
-            print(f"{link.key} {whose} {link.record_uri}: {PROBLEMS[problem]}", flush=True)
+            told_of = f"{link.key} {whose} {link.record_uri}: {PROBLEMS[problem]}"
+            print(printable(told_of), flush=True)
 
     source, destination = registry.attachments.storage, other.attachments.storage
     settings = other.attachments.settings

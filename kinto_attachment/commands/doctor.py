@@ -6,7 +6,14 @@ from collections import Counter
 from typing import Any
 
 from kinto_attachment.commands.options import add_ceiling, add_grace
-from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+from kinto_attachment.commands.reporting import (
+    CLEAN,
+    ERROR,
+    FINDINGS,
+    complain,
+    printable,
+    progress,
+)
 
 NAME = "doctor"
 REPAIRS = ("unlinked", "dead-link", "unnamed", "missing")
@@ -82,7 +89,7 @@ def _show(finding: Any, as_json: bool, number: int) -> None:
         line = {"kind": finding.kind, "place": finding.place, "detail": finding.detail}
         print(json.dumps(line))
     elif number <= SHOWN:
-        print(f"{finding.kind:10} {finding.place}: {finding.detail}")
+        print(printable(f"{finding.kind:10} {finding.place}: {finding.detail}"))
     elif number == SHOWN + 1:
         print(f"{finding.kind:10} ... and more, which --json shows")
 

@@ -14,6 +14,7 @@ def kinto(ini: str) -> Iterator[Any]:
 
     :raises SystemExit: with a sentence and exit code 2, for an ini that can't be used.
     """
+    from kinto.core.storage.exceptions import BackendError
     from pyramid.exceptions import ConfigurationError
     from pyramid.paster import bootstrap
 
@@ -32,7 +33,10 @@ def kinto(ini: str) -> Iterator[Any]:
                 f"{ini} keeps records in memory: only the running server knows them."
                 " Use kinto.storage_backend = kinto.core.storage.postgresql."
             )
-        yield registry
+        try:
+            yield registry
+        except BackendError as error:
+            _stop(f"The database failed, run it again: {str(error).splitlines()[0]}")
 
 
 def _stop(sentence: str) -> None:

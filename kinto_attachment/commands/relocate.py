@@ -5,7 +5,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+from kinto_attachment.commands.reporting import (
+    CLEAN,
+    ERROR,
+    FINDINGS,
+    complain,
+    printable,
+    progress,
+)
 
 NAME = "relocate"
 
@@ -89,7 +96,7 @@ def _relocate(arguments: argparse.Namespace, registry: Any, move: Any, report: A
         if arguments.json:
             print(json.dumps({"record": record_uri, "refused": reason}))
         else:
-            print(f"{record_uri} is not changed: {reason}")
+            print(printable(f"{record_uri} is not changed: {reason}"))
 
     with progress(" links") as tick:
         relocation = Relocation(registry, move, refused, tick)
@@ -107,7 +114,7 @@ def _show(change: Any, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"record": change.link.record_uri, "old": old, "new": new}))
     else:
-        print(f"{old} -> {new}")
+        print(printable(f"{old} -> {new}"))
 
 
 def _summary(report: Any, arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from kinto_attachment.commands.reporting import (
     FINDINGS,
     complain,
     ending_on_sigterm,
+    printable,
     progress,
 )
 
@@ -135,7 +136,8 @@ def _tell(finding: "Finding") -> None:
     whose = "an old file of" if finding.link.kept else "of"
     sentence = SENTENCES[finding.problem].format(finding)
     # At once: what the state counts must have been told.
-    print(f"{finding.link.key} {whose} {finding.link.record_uri}: {sentence}", flush=True)
+    told = f"{finding.link.key} {whose} {finding.link.record_uri}: {sentence}"
+    print(printable(told), flush=True)
 
 
 def _tell_json(finding: "Finding") -> None:

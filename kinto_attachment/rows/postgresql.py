@@ -23,6 +23,11 @@ SHARES = 256
 """Locks that all files, or all buckets, have together. A lock for each of 10,000 files would
 exhaust PostgreSQL's table; two files that have the same one only wait for each other's commit."""
 
+ISOLATION = (
+    "Attachments need PostgreSQL's isolation level READ COMMITTED, its default: remove"
+    " kinto.storage_isolation_level, or the database's default_transaction_isolation."
+)
+
 FEW = 100
 """Files that are locked by their own shares; a transaction with more of them takes all."""
 
@@ -207,10 +212,14 @@ class PostgreSQLRows:
             shares = {zlib.crc32(file_id.encode()) % SHARES for file_id in file_ids}
         statement = """
         SELECT pg_advisory_xact_lock(:kind, share),
-               CAST(pg_current_xact_id_if_assigned() AS text) AS transaction_id
+               CAST(pg_current_xact_id_if_assigned() AS text) AS transaction_id,
+               current_setting('transaction_isolation') AS isolation
           FROM unnest(CAST(:shares AS int[])) AS share
         """
         rows = self._read(statement, kind=FILES, shares=sorted(shares)) if shares else []
+        if rows and rows[0].isolation == "repeatable read":
+            # It shows what was before the lock: whoever looks then may see a file that is gone.
+            raise BackendError(message=ISOLATION)
         return rows[0].transaction_id if rows else None
 
     def add(self, links: Collection[Link]) -> None:

@@ -26,6 +26,8 @@ def store_errors(passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
             raise FileNotFoundError(str(error)) from error
         raise StorageUnavailable(str(error)) from error
     except OSError as error:
+        if passing is FileNotFoundError and error.errno == errno.ENAMETOOLONG:
+            raise FileNotFoundError(str(error)) from error
         kind = StorageFull if error.errno in _FULL else StorageUnavailable
         raise kind(str(error)) from error
 

@@ -253,12 +253,22 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
 
     def set_mark(self, content: bytes, replace: bool) -> bool:
         """See :class:`kinto_attachment.storage.Marked`."""
-        only_new = {} if replace else {"IfNoneMatch": "*"}
+        only_new = {} if replace or not self.knows_conditions else {"IfNoneMatch": "*"}
+        if not (replace or only_new) and self.mark() is not None:
+            return False
         try:
             with store_errors():
-                self.s3_client.put_object(
-                    Bucket=self.bucket_name, Key=MARK, Body=content, **only_new
-                )
+                self._put_mark(content, only_new)
         except FileExistsError:
             return False
         return True
+
+    def _put_mark(self, content: bytes, only_new: dict[str, str]) -> None:
+        what = {"Bucket": self.bucket_name, "Key": MARK, "Body": content}
+        try:
+            self.s3_client.put_object(**what, **only_new)
+        except ClientError as error:
+            if not only_new or status_of(error) != 501:
+                raise
+            self.knows_conditions = False  # A clone of S3: it had no mark a moment ago.
+            self.s3_client.put_object(**what)
