@@ -15,12 +15,13 @@ class AboveCeiling(Exception):
         self.spent = spent
 
 
-def exceeds(count: int, total: int, ceiling: float) -> bool:
+def exceeds(count: int, total: int, ceiling: float, few: int = FEW) -> bool:
     """Whether so much would go that a wrong database or store is more likely than a mess.
 
     :param ceiling: per cent of ``total``.
+    :param few: what may go whatever its share is.
     """
-    return 100 * count > ceiling * total and (count >= total or count > FEW)
+    return 100 * count > ceiling * total and (count >= total or count > few)
 
 
 class Ceiling:

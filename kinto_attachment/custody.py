@@ -26,6 +26,9 @@ SAMPLE = 20
 LOOKS, BETWEEN_LOOKS = 20, 0.05
 """How often, and after how many seconds, a mark is looked for that is being written."""
 
+LASTS = 60.0
+"""Seconds for which a store behind a network is believed to carry the mark that it had."""
+
 CLAIM = "If that is right, tell the store: `kinto-attachment claim --ini` with the server's ini."
 
 
@@ -39,6 +42,7 @@ class Custody:
         self._store = store
         self._storage = storage
         self._known: bytes | None = None
+        self._looked = -LASTS
         self._one_by_one = threading.Lock()
 
     def check(self) -> None:
@@ -52,15 +56,34 @@ class Custody:
         store = self._store
         if not isinstance(store, Marked):
             return
-        if self._known is not None and not store.may_vanish:
-            return
-        if self._known is not None and store.mark() == self._known:
-            store.prepare()  # Tools that copy a store may leave out a folder that is empty.
+        if self._known is not None and self._is_the_same(store):
             return
         with self._one_by_one:
             reason = self._reason(store)
         if reason:
             raise StorageUnavailable(reason)
+
+    def forget(self) -> None:
+        """Know as little as a new process does."""
+        self._known = None
+
+    def _is_the_same(self, store: "Marked") -> bool:
+        """Whether it still carries the mark that is known.
+
+        :raises kinto_attachment.storage.StorageUnavailable: it has none any more.
+        """
+        if not store.may_vanish and time.monotonic() < self._looked + LASTS:
+            return True
+        found = store.mark()
+        if found is None:
+            raise StorageUnavailable(
+                "The store has lost its mark while this server ran: its volume may have been"
+                " unmounted. It is used again as soon as the mark is back."
+            )
+        self._looked = time.monotonic()
+        if found == self._known:
+            store.prepare()  # Tools that copy a store may leave out a folder that is empty.
+        return found == self._known
 
     def refusal(self) -> str | None:
         """Why no command may remove files or links now, or change records after what the store
@@ -103,7 +126,7 @@ class Custody:
 
     def _compare(self, store: "Marked", found: bytes) -> str | None:
         own = self._rows().identity()
-        if own is not None and _place(_read(found)) == _place(own):
+        if own is not None and _are_one(_read(found), own):
             self._known = found
             store.prepare()
             return None
@@ -151,9 +174,11 @@ def _read(mark: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _place(identity: dict[str, Any]) -> tuple[Any, Any]:
-    """Without the name, which only tells a person something, and can change."""
-    return identity.get("cluster"), identity.get("database")
+def _are_one(marked: dict[str, Any], own: dict[str, Any]) -> bool:
+    """The name only tells a person something, and can change; not every role may ask for the
+    cluster."""
+    clusters = {marked.get("cluster"), own["cluster"]} - {"unknown"}
+    return len(clusters) <= 1 and marked.get("database") == own["database"]
 
 
 def refusal(registry: Any) -> str | None:

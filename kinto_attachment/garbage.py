@@ -15,11 +15,15 @@ from typing import Any
 import transaction
 
 from kinto_attachment import keys
+from kinto_attachment.adoption import PublishedLinks
 from kinto_attachment.ceiling import Ceiling, exceeds
 from kinto_attachment.links import Link, State, same
 from kinto_attachment.paging import page_by_page, step
 from kinto_attachment.rows import PAGE, rows_of
 from kinto_attachment.server import Server
+
+LONGEST_UPLOAD = 86_400
+"""Seconds that an upload to a store behind a network may take before gc gives it up."""
 
 AT_ONCE = 100
 """Files that are locked, looked at once more and removed in one step."""
@@ -45,14 +49,20 @@ class Report:
         return self.orphans + self.dead_links
 
     def share(self) -> float:
-        """Per cent of the files that would go."""
-        return 100 * min(self.findings, self.files) / self.files if self.files else 0.0
+        """Per cent of the files that would go. Links count where no listing tells files of
+        another version from anybody's."""
+        return 100 * min(self.findings, self.total) / self.total if self.total else 0.0
+
+    @property
+    def total(self) -> int:
+        """Of how many files something would go."""
+        return max(self.files, self.links)
 
     def above(self, ceiling: float) -> bool:
         """Whether so much would go that the database is more likely to be the wrong one."""
         if self.links - self.dead_links <= 0 < self.findings:
             return self.share() > ceiling
-        return exceeds(min(self.findings, self.files), self.files, ceiling)
+        return exceeds(min(self.findings, self.total), self.total, ceiling)
 
 
 class Collector:
@@ -69,6 +79,7 @@ class Collector:
         server: Server = registry.attachments
         self._store = server.storage
         self._rows = rows_of(registry.storage)
+        self._published = PublishedLinks(registry.storage)
         self._settings = server.settings
         self._now = time.time()
         self.before = self._now - grace
@@ -102,7 +113,7 @@ class Collector:
             may not go beyond it either.
         :raises kinto_attachment.ceiling.AboveCeiling: where it would.
         """
-        allowed = Ceiling(max(report.files, report.links), ceiling, report.findings)
+        allowed = Ceiling(report.total, ceiling, report.findings)
         for _, dead in self.dead_links():
             held = [link for link in dead if link.state is State.HELD]
             allowed.spend(len(held))
@@ -112,7 +123,12 @@ class Collector:
             for start in range(0, len(orphans), AT_ONCE):
                 report.removed_files += self._remove_orphans(orphans[start : start + AT_ONCE])
         report.removed_files += self._remove_released()
-        report.unfinished = self._store.remove_unfinished(self.before)
+        report.unfinished = self._store.remove_unfinished(self._unfinished_before())
+
+    def _unfinished_before(self) -> float:
+        """Stores behind a network tell when an upload began, not when it was last written to."""
+        waits = not getattr(self._store, "may_vanish", True) and self.before < self._now
+        return self.before - LONGEST_UPLOAD if waits else self.before
 
     def _orphans(self) -> Iterator[tuple[int, list[str]]]:
         """Pages of the store: how many files of ours, and the keys of those without a link."""
@@ -200,12 +216,20 @@ class Collector:
                 self._rows.lock([link.file_id for link in some])
                 held = self._rows.held([link.file_id for link in some])
                 doomed = {link.key for link in some if link.file_id not in held}
+                doomed -= self._named_otherwise(doomed)
                 self._store.delete_many(doomed)
                 self._rows.remove(some)
                 return len(doomed)
 
         with self._rows.turn():
             return step(remove)
+
+    def _named_otherwise(self, wanted: set[str]) -> set[str]:
+        """Those of these keys that links of 8.x or 9.x, or records without a link, name: their
+        names may have been used again."""
+        spelt = {loc: key for key in wanted for loc in self._settings.locations_of(key)}
+        named = {spelt[loc] for loc in self._rows.locations(spelt)}
+        return named | {link.key for link in self._published.to_files(wanted)}
 
 
 def _released(page: list[Link]) -> list[Link]:

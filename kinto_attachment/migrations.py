@@ -21,6 +21,7 @@ from kinto_attachment.links import Link, same
 from kinto_attachment.paging import page_by_page
 from kinto_attachment.rows import RecordRow, rows_of
 from kinto_attachment.server import Server
+from kinto_attachment.storage import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Migration(PostgreSQLPluginMigration):
         version = self.get_installed_version()
         adopter = Adopter(self._registry, dry_run)
         adopter.link_published()
-        refusal = custody.refusal(self._registry)
+        refusal = _refusal(self._registry)
         if refusal:
             logger.error("Records without a link are left for the next run: %s", refusal)
         elif version < VERSION or adopter.done.moved:
@@ -88,6 +89,14 @@ class Migration(PostgreSQLPluginMigration):
         values = {"name": f"{self.name}_schema_version", "value": str(VERSION)}
         with self.client.connect(force_commit=True) as connection:
             connection.execute(sqlalchemy.text(statement), values)
+
+
+def _refusal(registry: Any) -> str | None:
+    """Why files can't be looked at now; an application without its store starts, too."""
+    try:
+        return custody.refusal(registry)
+    except StorageError as error:
+        return str(error)
 
 
 def is_due(registry: Any) -> bool:

@@ -10,7 +10,7 @@ from pyramid.httpexceptions import HTTPException
 from kinto_attachment import adoption
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.attachments import Target
-from kinto_attachment.ceiling import Ceiling, exceeds
+from kinto_attachment.ceiling import FEW, Ceiling, exceeds
 from kinto_attachment.garbage import Collector
 from kinto_attachment.inspection import NOT_OURS, Inspector
 from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
@@ -20,8 +20,13 @@ from kinto_attachment.paging import step
 from kinto_attachment.record_writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.server import Server
+from kinto_attachment.storage import StorageUnavailable, UnsafeKey
 
 logger = logging.getLogger(__name__)
+
+FEW_RECORDS = 5
+"""Records that may lose their field whatever their share is: a store that is half there looks the
+same."""
 
 OF = {MISSING: "records", DEAD_LINK: "links", UNNAMED: "files"}
 """What a share is a share of, by the kind of finding."""
@@ -63,7 +68,8 @@ class Repairer:
                 " be theirs. Bring them in with `kinto-attachment relocate` first."
             )
         count, total = self._found[kind], self._inspector.totals[kind]
-        if kind != UNLINKED and exceeds(count, total, self._ceiling):
+        few = FEW_RECORDS if kind == MISSING else FEW
+        if kind != UNLINKED and exceeds(count, total, self._ceiling, few):
             share = 100 * count / max(total, 1)
             return (
                 f"Refused: {share:.0f} % of {total} {OF[kind]} would go, more than"
@@ -147,6 +153,9 @@ class Repairer:
             return False
         if isinstance(finding.link, Link) and self._is_there(finding.link.key):
             return False
+        gone = self._server.custody.refusal()
+        if gone:
+            raise StorageUnavailable(gone)  # It is the store that went, not this file.
         # RFC 7396: null removes the key.
         body, kind = {"data": {"attachment": None}}, "application/merge-patch+json"
         self._writer.patch(target, record.last_modified, body, kind)
@@ -155,6 +164,6 @@ class Repairer:
     def _is_there(self, key: str) -> bool:
         try:
             self._store.stat(key)
-        except FileNotFoundError:
+        except (FileNotFoundError, UnsafeKey):
             return False
         return True

@@ -62,7 +62,8 @@ def _upload(
     existing = request.context.current_object
     preconditions.check(request, existing)
     _check_announced_size(request, server, target, overhead)
-    server.custody.check()
+    _give_back_connection(request)
+    server.custody.check()  # The store may hang, and no database connection with it.
     _give_back_connection(request)
     body = bodies.Body(request)
 

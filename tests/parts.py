@@ -79,6 +79,7 @@ class Server:
         self.forget_records()
         self.registry.attachments = self._attachments
         storage = self._attachments.storage
+        self._attachments.custody.forget()
         if self.files is not None:
             for path in self.files.glob("*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,6 +1,7 @@
 """Arguments that several commands take, once: each with its default and its meaning."""
 
 import argparse
+import math
 import re
 
 MOST_JOBS = 50
@@ -23,7 +24,7 @@ def add_grace(parser: argparse.ArgumentParser) -> None:
     """``--grace``, in seconds: servers are at work."""
     parser.add_argument(
         "--grace",
-        type=float,
+        type=_number,
         default=3600,
         metavar="SECONDS",
         help="leave alone what is younger (default: %(default)s)",
@@ -34,7 +35,7 @@ def add_ceiling(parser: argparse.ArgumentParser) -> None:
     """``--ceiling``, in per cent of all files."""
     parser.add_argument(
         "--ceiling",
-        type=float,
+        type=_number,
         default=10,
         metavar="PERCENT",
         help="refuse to remove more than this share of all files (default: %(default)s)",
@@ -98,6 +99,16 @@ def _retries(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r}: write a number, 0 or more")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number")
+    return number
 
 
 def _jobs(text: str) -> int:

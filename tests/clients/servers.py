@@ -75,7 +75,7 @@ class Album:
 
     def files(self) -> list[bytes]:
         """What lies in the store."""
-        paths = [path for path in self.kinto.files.rglob("*") if path.is_file()]
+        paths = [path for path in self.kinto.files.rglob("[!.]*") if path.is_file()]
         return [path.read_bytes() for path in paths]
 
 

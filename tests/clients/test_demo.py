@@ -140,7 +140,7 @@ class Visitor:
         return [*self.kinto.files.glob(f"{file_id}*")]
 
     def stored(self) -> set[str]:
-        return {path.name for path in self.kinto.files.rglob("*") if path.is_file()}
+        return {path.name for path in self.kinto.files.rglob("[!.]*") if path.is_file()}
 
     def attaches(self, record_id: str, filename: str, content: bytes) -> None:
         """Past the page, like another program."""

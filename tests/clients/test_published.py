@@ -181,8 +181,9 @@ def test_what_8_0_0_left_is_examined_migrated_read_and_repaired(old: Old) -> Non
         summary, places = old.doctor()
         assert places == expected
         works_on(old, kinto)
-    for kind in ("dead-link", "unnamed"):
-        repaired = old.command("kinto-attachment", "doctor", "--repair", kind, "--grace", "-60")
+    for kind, more in (("dead-link", []), ("unnamed", ["--foreign"])):
+        words = ["doctor", "--repair", kind, "--grace", "-60", *more]
+        repaired = old.command("kinto-attachment", *words)
         assert repaired.returncode == 1, repaired.stderr  # The rest is not for it to mend.
         del expected[kind]
     summary, places = old.doctor()
