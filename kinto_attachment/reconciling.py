@@ -70,9 +70,10 @@ class Reconciler:
             if self._touched.below:
                 self._rows.lock_parents(self._touched.below)
                 self._lock(None)
+            # What a deletion takes away may have been copied elsewhere by the same batch.
+            self._settle_records(self._targets())
             for uri in sorted(self._touched.below):
                 self._settle_below(uri)
-            self._settle_records(self._targets())
         if self.refused:
             raise next(iter(self.refused.values()))
 

@@ -263,6 +263,30 @@ def test_a_batch_may_move_files_between_records(owner: Client, how: str) -> None
     assert owner.get(f"{moved}/attachment").body == b"first"
 
 
+@pytest.mark.parametrize("first", ["copy", "deletion"])
+@pytest.mark.parametrize("deleted", [COLLECTION, BUCKET])
+@every_backend()
+def test_a_batch_may_bring_a_file_out_of_what_it_deletes(
+    owner: Client, deleted: str, first: str
+) -> None:
+    owner.upload(content=b"kept")
+    elsewhere = "/buckets/others/collections/album"
+    owner.make_collection(elsewhere)
+    copy = {"data": {"attachment": value_of(owner)}}
+    requests = [
+        {"method": "PUT", "path": f"{elsewhere}/records/r", "body": copy},
+        {"method": "DELETE", "path": deleted},
+    ]
+
+    answer = owner.json(
+        "post", "/batch", {"requests": requests if first == "copy" else requests[::-1]}, 200
+    )
+
+    assert all(member["status"] < 300 for member in answer.json["responses"])
+    assert owner.get(f"{elsewhere}/records/r/attachment").body == b"kept"
+    owner.server.assert_agreement()
+
+
 # 6, 9, 23: what two do at once is in tests/faults/test_pairs.py
 
 # 7: the id of a key is where we put it
