@@ -38,6 +38,7 @@ def post(request: Request) -> Any:
 
 def put(request: Request) -> Any:
     """Store the body as it is: ``curl -T``."""
+    refuse_in_batch(request)
     forms.check_raw(request)
     digest = bodies.expected_digest(request, "Repr-Digest")
     digest = digest or bodies.expected_digest(request, "Content-Digest")

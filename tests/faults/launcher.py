@@ -113,6 +113,7 @@ def main() -> None:
     for backend in backends:
         backend.initialize_schema()
     warm_up(app)
+    app.registry.attachments.custody.forget()  # A test may have another store by then.
     gc.freeze()  # A collection in a child would copy every page that it shares with us.
     for backend in backends:
         client = getattr(backend, "client", None)
