@@ -44,7 +44,10 @@ def server(
     if kind == "gunicorn":
         running = gunicorn(folder, settings)
     else:
-        running = processes.running_kinto(folder, settings, max_request_body_size=str(2**31))
+        # As README recommends: waitress keeps 16 MiB of each download in memory otherwise, and
+        # now and then twice as much.
+        limits = {"max_request_body_size": str(2**31), "outbuf_high_watermark": str(2**20)}
+        running = processes.running_kinto(folder, settings, **limits)
     with running as kinto:
         for path in ("/buckets/big", "/buckets/big/collections/album"):
             assert send(kinto, "PUT", path, b"{}", "application/json")[0] in (200, 201)
