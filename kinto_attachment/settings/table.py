@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kinto_attachment.setting_values import (
+from kinto_attachment.settings.parsers import (
     accel_redirect,
     base_url,
     boolean,

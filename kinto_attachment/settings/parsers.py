@@ -1,4 +1,4 @@
-"""How the values of settings are read: one function for each type, used by setting_table.py."""
+"""How the values of settings are read: one function for each type, used by settings/table.py."""
 
 import math
 import re

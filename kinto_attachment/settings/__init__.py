@@ -1,0 +1,6 @@
+"""The settings: all of them (table), how they are read, and what is in force (policy)."""
+
+from kinto_attachment.settings.policy import Policy, Settings
+from kinto_attachment.settings.reading import PREFIX, parse
+
+__all__ = ["PREFIX", "Policy", "Settings", "parse"]
