@@ -14,12 +14,12 @@ from typing import Any
 import transaction
 from kinto.core.storage.exceptions import ObjectNotFoundError
 
-from kinto_attachment.hashing import size_and_sha256
 from kinto_attachment.links import Link
 from kinto_attachment.pace import Pace
 from kinto_attachment.paging import page_by_page
 from kinto_attachment.rows import Rows
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey
+from kinto_attachment.storage.hashing import size_and_sha256
 
 RESULT = {"resource_name": "attachments-verification", "parent_id": "", "object_id": "last"}
 """Where Kinto's storage has the result of the last complete run."""

@@ -12,7 +12,7 @@ from pyramid_storage.interfaces import IFileStorage
 from pyramid_storage.registry import register_file_storage_impl
 
 from kinto_attachment.settings import PREFIX, Settings
-from kinto_attachment.storage import Storage, lacks
+from kinto_attachment.storage.interface import Storage, lacks
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.thirdparty import ThirdPartyStorage
 

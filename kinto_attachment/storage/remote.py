@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from kinto_attachment import keys
-from kinto_attachment.storage import (
+from kinto_attachment.storage.errors import (
     StorageError,
     StorageSilent,
     StorageUnavailable,

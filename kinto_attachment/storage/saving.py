@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 from pyramid_storage.exceptions import FileNotAllowed
 
 from kinto_attachment import keys
-from kinto_attachment.storage import CHUNK_SIZE, Storage, StorageError
+from kinto_attachment.storage.errors import StorageError
+from kinto_attachment.storage.interface import CHUNK_SIZE, Storage
 
 if TYPE_CHECKING:
     _Base = Storage

@@ -20,15 +20,14 @@ from typing import IO, Any
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import keys
-from kinto_attachment.storage import (
-    Reader,
+from kinto_attachment.storage.errors import (
     StorageError,
     StorageFull,
     StorageUnavailable,
-    StoredFile,
     UnsafeKey,
     Unsupported,
 )
+from kinto_attachment.storage.interface import Reader, StoredFile
 
 IN_MEMORY = 1024 * 1024
 """Bytes of a file up to which no temporary file is needed."""

@@ -16,7 +16,7 @@ from botocore.exceptions import (
 from pyramid.exceptions import ConfigurationError
 from pyramid.settings import asbool
 
-from kinto_attachment.storage import StorageFull, StorageSilent, StorageUnavailable
+from kinto_attachment.storage.errors import StorageFull, StorageSilent, StorageUnavailable
 from kinto_attachment.storage.remote import Unanswered
 
 TIMEOUT = 10.0

@@ -12,14 +12,9 @@ from pyramid_storage.local import LocalFileStorage as PyramidLocalFileStorage
 from zope.interface import implementer
 
 from kinto_attachment import keys
-from kinto_attachment.storage import (
-    IStreamingFileStorage,
-    StorageError,
-    StorageUnavailable,
-    StoredFile,
-    UnsafeKey,
-)
-from kinto_attachment.storage.local_streams import LocalReader, LocalWriter, store_errors
+from kinto_attachment.storage.errors import StorageError, StorageUnavailable, UnsafeKey
+from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
+from kinto_attachment.storage.local.streams import LocalReader, LocalWriter, store_errors
 from kinto_attachment.storage.saving import SavesFiles
 
 UNFINISHED = ".unfinished"

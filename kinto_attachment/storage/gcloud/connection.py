@@ -12,7 +12,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException, Timeout
 
-from kinto_attachment.storage import StorageFull, StorageSilent, StorageUnavailable
+from kinto_attachment.storage.errors import StorageFull, StorageSilent, StorageUnavailable
 
 TIMEOUT = 10.0
 """Seconds: for each answer, and for all attempts to get one."""

@@ -19,21 +19,17 @@ from zope.interface import implementer
 
 from kinto_attachment import keys
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage import (
-    IStreamingFileStorage,
-    StorageError,
-    StorageUnavailable,
-    StoredFile,
-)
+from kinto_attachment.storage.errors import StorageError, StorageUnavailable
+from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
-from kinto_attachment.storage.s3_connection import (
+from kinto_attachment.storage.s3.connection import (
     MISSING,
     Connection,
     code_of,
     status_of,
     store_errors,
 )
-from kinto_attachment.storage.s3_streams import S3Reader, S3Writer
+from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
 
 PAGE = 1000
 """Files in one answer, and in one request to delete: the most that S3 allows."""

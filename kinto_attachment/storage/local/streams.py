@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import IO
 
-from kinto_attachment.storage import CHUNK_SIZE, StorageFull, StorageUnavailable
+from kinto_attachment.storage.errors import StorageFull, StorageUnavailable
+from kinto_attachment.storage.interface import CHUNK_SIZE
 
 MAX_RACES = 5
 """How often a folder that others remove at the same time is made again."""

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable
 
-from kinto_attachment.storage import Storage
+from kinto_attachment.storage.interface import Storage
 
 
 def size_and_sha256(
@@ -14,7 +14,7 @@ def size_and_sha256(
 
     :param spend: called with the number of bytes after each chunk.
     :raises FileNotFoundError: there is none.
-    :raises kinto_attachment.storage.StorageError: as the store failed.
+    :raises kinto_attachment.storage.errors.StorageError: as the store failed.
     """
     size, digest = 0, hashlib.sha256()
     with contextlib.closing(store.open(key)) as chunks:

@@ -6,8 +6,8 @@ from google.api_core.exceptions import from_http_response
 from google.cloud.storage import Blob
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage import StorageError
-from kinto_attachment.storage.gcloud_connection import store_errors
+from kinto_attachment.storage.errors import StorageError
+from kinto_attachment.storage.gcloud.connection import store_errors
 from kinto_attachment.storage.remote import WRITER, PartWriter, Unanswered
 
 if TYPE_CHECKING:

@@ -21,13 +21,10 @@ from pyramid_storage.gcloud import GoogleCloudStorage as PyramidGoogleCloudStora
 from zope.interface import implementer
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage import (
-    IStreamingFileStorage,
-    StorageError,
-    StoredFile,
-)
-from kinto_attachment.storage.gcloud_connection import Connection, store_errors
-from kinto_attachment.storage.gcloud_streams import GoogleReader, GoogleWriter
+from kinto_attachment.storage.errors import StorageError
+from kinto_attachment.storage.gcloud.connection import Connection, store_errors
+from kinto_attachment.storage.gcloud.streams import GoogleReader, GoogleWriter
+from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
 
 PAGE = 100

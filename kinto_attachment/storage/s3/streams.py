@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage import CHUNK_SIZE
+from kinto_attachment.storage.interface import CHUNK_SIZE
 from kinto_attachment.storage.remote import WRITER, PartWriter
-from kinto_attachment.storage.s3_connection import status_of, store_errors
+from kinto_attachment.storage.s3.connection import status_of, store_errors
 
 if TYPE_CHECKING:
     from kinto_attachment.storage.s3 import S3FileStorage

@@ -1,0 +1,26 @@
+"""What can go wrong with a store. The messages are for the log, never for the client."""
+
+
+class StorageError(Exception):
+    """The store failed. The message is for the log, never for the client."""
+
+
+class StorageFull(StorageError):
+    """The store has no space, or no quota, left."""
+
+
+class StorageUnavailable(StorageError):
+    """The store can't be reached, or refuses to work."""
+
+
+class StorageSilent(StorageUnavailable):
+    """The store did not answer in time. Whatever is asked next may take as long again, so
+    nothing is: what the store may have kept is left to gc."""
+
+
+class Unsupported(StorageError):
+    """The store can't do this at all; :func:`~kinto_attachment.storage.lacks` tells so before."""
+
+
+class UnsafeKey(ValueError):
+    """A key that could leave the store was refused before anything was touched."""

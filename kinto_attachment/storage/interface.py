@@ -1,0 +1,131 @@
+"""The streaming interface that a store offers beside pyramid_storage's.
+
+A backend is a pyramid_storage class (``save``, ``url``, ``delete``, ``exists``) with the
+methods of :class:`Storage` added. The store is dumb: keys are decided in keys.py, what may be
+stored in attachments.py, and when a file goes in files.py.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from pyramid_storage.interfaces import IFileStorage
+
+CHUNK_SIZE = 256 * 1024
+"""Bytes read or written at once: large enough for hashing to release the GIL."""
+
+
+class IStreamingFileStorage(IFileStorage):
+    """Marker of the backends that offer the methods of :class:`Storage`."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in the store: size in bytes, last change in seconds since 1970."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class Writer(Protocol):
+    """A file being written. It is visible under its key only after :meth:`close`."""
+
+    def write(self, data: bytes) -> object:
+        """Append bytes. Raises :class:`StorageError`."""
+
+    def close(self) -> str | None:
+        """Publish the file, durably. Raises :class:`StorageError`; FileExistsError, and
+        leaves the existing file alone, where the key is taken. On any error nothing is left.
+
+        Returns the key, where the store did not take the one that it was given, else None.
+        """
+
+    def abort(self) -> None:
+        """Drop everything. Never raises; harmless after :meth:`close`."""
+
+
+class Reader(Protocol):
+    """The bytes of one file: an iterator that must be closed."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def __next__(self) -> bytes: ...
+
+    def close(self) -> None:
+        """Free the handle. Harmless when called twice."""
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """What the plugin asks of a store. Every method may raise :class:`StorageError`."""
+
+    def open_writer(
+        self, key: str, *, mimetype: str, filename: str, private: bool = False
+    ) -> Writer:
+        """Start a new file; type and name are stored with it where the store can.
+
+        :param private: whether nobody but the plugin may read it, whatever ACL new files have.
+        """
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
+        """The bytes from ``start`` up to, without, ``stop``. Raises FileNotFoundError."""
+
+    def stat(self, key: str) -> StoredFile:
+        """Raises FileNotFoundError."""
+
+    def files(self) -> Iterator[StoredFile]:
+        """Every file of the store, in any order, page by page."""
+
+    def delete(self, filename: str) -> bool:
+        """Remove one file; False, silently, where there was none."""
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Remove files, missing ones silently. Tries all before it raises."""
+
+    def remove_unfinished(self, before: float) -> int:
+        """Remove what writers left that died before ``before`` (seconds since 1970)."""
+
+    def probe(self) -> None:
+        """Write, read and delete one small object outside of :meth:`files`."""
+
+    def url(self, filename: str) -> Any:
+        """pyramid_storage's: ``base_url`` and key."""
+
+
+@runtime_checkable
+class Presigning(Protocol):
+    """What a store may offer besides: URLs that open one file for some time."""
+
+    def presigned_url(self, key: str, filename: str, mimetype: str, expires: int) -> str | None:
+        """A URL that anybody can read the file from during ``expires`` seconds, under this
+        name and type. None where the store's credentials can't sign. Whether the file exists
+        is not looked at. Raises :class:`StorageError`."""
+
+
+@runtime_checkable
+class Marked(Protocol):
+    """What a store may offer besides: one small object beside its files, which says whose they
+    are (custody.py). Every method may raise :class:`StorageError`."""
+
+    may_vanish: bool
+    """Whether it can go away under a running server, as a volume that is unmounted."""
+
+    def prepare(self) -> None:
+        """Make what has to be there before the first file; harmless where it is."""
+
+    def mark(self) -> bytes | None:
+        """What the store is marked with; None where it has no mark, or is not there."""
+
+    def set_mark(self, content: bytes, replace: bool) -> bool:
+        """Write the mark; False, and nothing is written, where there is one already that may
+        not be replaced."""
+
+
+def lacks(storage: Storage) -> frozenset[str]:
+    """What a store can't do: ``read`` (open and stat) and ``list`` (files), or nothing.
+
+    Only pyramid_storage's backends that know no more than ``save``, ``url`` and ``delete``
+    lack anything.
+    """
+    return getattr(storage, "lacks", frozenset())
