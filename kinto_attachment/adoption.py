@@ -18,12 +18,14 @@ from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import GENERIC, Target, is_media_type
-from kinto_attachment.links import Link, State, same
-from kinto_attachment.paging import step
-from kinto_attachment.rows import PAGE, Rows
+from kinto_attachment.attachments import GENERIC, is_media_type
+from kinto_attachment.rows import Rows
+from kinto_attachment.rows.interface import PAGE
+from kinto_attachment.rows.links import Link, State, same
+from kinto_attachment.rows.paging import step
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey, lacks
 from kinto_attachment.storage.hashing import size_and_sha256
+from kinto_attachment.targets import Target
 
 PARENT = "__attachments__"
 RESOURCES = ("", "attachments")

@@ -11,6 +11,7 @@ from typing import Any
 
 from kinto_attachment import keys, sniffing
 from kinto_attachment.errors import Refused
+from kinto_attachment.rows.links import Link
 from kinto_attachment.settings import Policy, Settings
 from kinto_attachment.storage import (
     Storage,
@@ -18,34 +19,11 @@ from kinto_attachment.storage import (
     StorageSilent,
     Writer,
 )
+from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
 
 GENERIC = "application/octet-stream"
-
-
-@dataclass(frozen=True)
-class Target:
-    """The record that a request is about."""
-
-    bucket_id: str
-    collection_id: str
-    record_id: str
-
-    @classmethod
-    def of_uri(cls, record_uri: str) -> "Target":
-        """The reverse of :attr:`uri`."""
-        return cls(*record_uri.split("/")[2::2])
-
-    @property
-    def collection_uri(self) -> str:
-        """Kinto's URI of the collection: the parent of its records."""
-        return f"/buckets/{self.bucket_id}/collections/{self.collection_id}"
-
-    @property
-    def uri(self) -> str:
-        """Kinto's URI of the record: the parent of its links."""
-        return f"{self.collection_uri}/records/{self.record_id}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +55,20 @@ class StoredAttachment:
     target: Target
     attachment: Attachment
     value: dict[str, Any]
+
+    def link(self) -> Link:
+        """What ties the file to its record, once that is written."""
+        said = self.attachment
+        return Link(
+            self.file_id,
+            self.target.uri,
+            self.key,
+            said.hash,
+            said.mimetype,
+            said.filename,
+            said.size,
+            self.value,
+        )
 
 
 @dataclass(frozen=True)

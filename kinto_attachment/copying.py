@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.links import Link
-from kinto_attachment.paging import page_by_page
 from kinto_attachment.rows import Rows
+from kinto_attachment.rows.links import Link
+from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey, Writer
 

@@ -9,7 +9,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.links import Link
+from kinto_attachment.rows.links import Link
 from kinto_attachment.server import Server
 from kinto_attachment.storage import (
     Presigning,

@@ -21,9 +21,11 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment import attachments, records
-from kinto_attachment.attachments import StoredAttachment, Target
+from kinto_attachment.attachments import StoredAttachment
 from kinto_attachment.files import Fate, Received
-from kinto_attachment.rows import passes, rows_of
+from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.conflicts import passes
+from kinto_attachment.targets import Target
 
 ATTEMPTS = 30
 """How often a record is written that meets conflicts of Kinto's, which last milliseconds."""

@@ -17,9 +17,10 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.adoption import PublishedLinks
 from kinto_attachment.ceiling import Ceiling, exceeds
-from kinto_attachment.links import Link, State, same
-from kinto_attachment.paging import page_by_page, step
-from kinto_attachment.rows import PAGE, rows_of
+from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.interface import PAGE
+from kinto_attachment.rows.links import Link, State, same
+from kinto_attachment.rows.paging import page_by_page, step
 from kinto_attachment.server import Server
 
 LONGEST_UPLOAD = 86_400

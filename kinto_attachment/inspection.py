@@ -14,7 +14,6 @@ import transaction
 
 from kinto_attachment import adoption, keys
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
-from kinto_attachment.attachments import Target
 from kinto_attachment.garbage import Collector
 from kinto_attachment.judgement import (
     DEAD_LINK,
@@ -30,10 +29,12 @@ from kinto_attachment.judgement import (
     Judge,
     Seen,
 )
-from kinto_attachment.links import Link, State, same
-from kinto_attachment.paging import page_by_page
-from kinto_attachment.rows import PAGE, RecordRow, rows_of
+from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.interface import PAGE, RecordRow
+from kinto_attachment.rows.links import Link, State, same
+from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.server import Server
+from kinto_attachment.targets import Target
 
 NOT_OURS = "no record, no link, and its name is none of ours: it may be anybody's, or an old one"
 """What is told of a file that another program, or 8.x, may have put there."""

@@ -5,11 +5,11 @@ from typing import Any
 
 from kinto_attachment import keys
 from kinto_attachment.adoption import PublishedLink
-from kinto_attachment.attachments import Target
-from kinto_attachment.links import Link
+from kinto_attachment.rows.links import Link
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
+from kinto_attachment.targets import Target
 
 MISSING, SIZE, HASH = "missing", "size", "hash"
 UNLINKED, OUTSIDE, FORGED = "unlinked", "outside", "forged"

@@ -1,6 +1,6 @@
 """Where a file lies in the store: ids, names and keys.
 
-A key always carries the id of its link (links.py), either as the name of the file
+A key always carries the id of its link (rows/links.py), either as the name of the file
 (``folder/<id>.jpg``) or as the folder around a readable name (``folder/<id>/photo.jpg``).
 """
 

@@ -17,9 +17,10 @@ from pyramid.settings import asbool
 
 from kinto_attachment import adoption, custody
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
-from kinto_attachment.links import Link, same
-from kinto_attachment.paging import page_by_page
-from kinto_attachment.rows import RecordRow, rows_of
+from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.interface import RecordRow
+from kinto_attachment.rows.links import Link, same
+from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.server import Server
 from kinto_attachment.storage import StorageError
 

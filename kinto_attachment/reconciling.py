@@ -14,13 +14,14 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import Target
 from kinto_attachment.errors import Refused
 from kinto_attachment.files import Files, Received
-from kinto_attachment.links import Link, State, same
-from kinto_attachment.rows import PAGE, RecordRow, rows_of
+from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.interface import PAGE, RecordRow
+from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.sources import Sources
 from kinto_attachment.storage import StorageError, lacks
+from kinto_attachment.targets import Target
 from kinto_attachment.touched import Touched
 
 logger = logging.getLogger(__name__)
@@ -248,7 +249,7 @@ class Reconciler:
         if not self._store_has(stored.key, stored.attachment.size):
             raise Refused("file_lost", record=target.record_id)
         self._files.linked(received)
-        self._sources.uploaded = Link.of(stored)
+        self._sources.uploaded = stored.link()
         return self._sources.uploaded
 
     def _is_received(self, target: Target) -> bool:

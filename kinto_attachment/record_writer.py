@@ -13,8 +13,9 @@ from pyramid.httpexceptions import HTTPBadRequest, HTTPException
 from pyramid.request import Request
 from pyramid.router import Router
 
-from kinto_attachment.attachments import Target
-from kinto_attachment.rows import LockedRecord, rows_of
+from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.interface import LockedRecord
+from kinto_attachment.targets import Target
 
 AUTHN_TYPE, USER_ID = "plugin", "kinto-attachment"
 """Who it was, in events and history: ``plugin:kinto-attachment``."""

@@ -23,7 +23,7 @@ from pyramid.interfaces import IAuthorizationPolicy, IRoutesMapper
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment.attachments import Target
+from kinto_attachment.targets import Target
 
 NOT_FOR_THE_RECORD = (
     "Accept",

@@ -18,10 +18,11 @@ from pyramid.httpexceptions import (
 )
 
 from kinto_attachment import keys
-from kinto_attachment.links import Link, State, same
-from kinto_attachment.paging import page_by_page
 from kinto_attachment.record_writer import RecordWriter, reason
-from kinto_attachment.rows import passes, rows_of
+from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.conflicts import passes
+from kinto_attachment.rows.links import Link, State, same
+from kinto_attachment.rows.paging import page_by_page
 
 ATTEMPTS = 20
 """How often a record is tried whose collection others write at the same moment."""

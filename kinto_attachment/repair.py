@@ -9,18 +9,18 @@ from pyramid.httpexceptions import HTTPException
 
 from kinto_attachment import adoption
 from kinto_attachment.adoption import PublishedLink, PublishedLinks
-from kinto_attachment.attachments import Target
 from kinto_attachment.ceiling import FEW, Ceiling, exceeds
 from kinto_attachment.garbage import Collector
 from kinto_attachment.inspection import NOT_OURS, Inspector
 from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
 from kinto_attachment.keys import file_id
-from kinto_attachment.links import Link, same
-from kinto_attachment.paging import step
 from kinto_attachment.record_writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.links import Link, same
+from kinto_attachment.rows.paging import step
 from kinto_attachment.server import Server
 from kinto_attachment.storage import StorageUnavailable, UnsafeKey
+from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from kinto.core.storage.exceptions import ObjectNotFoundError
 
-from kinto_attachment.attachments import Target
+from kinto_attachment.targets import Target
 from kinto_attachment.touched import Former, Touched
 
 

@@ -9,7 +9,7 @@ import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 
-from kinto_attachment.links import Link
+from kinto_attachment.rows.links import Link
 
 _PURPOSE = b"kinto-attachment: signed links"
 _TOKEN = re.compile(r"(?P<file_id>[0-9a-f-]{36})\.(?P<expires>[0-9]{1,12})\.(?P<code>[\w-]{43})")

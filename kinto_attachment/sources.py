@@ -12,11 +12,11 @@ from pyramid.request import Request
 
 from kinto_attachment import adoption, keys
 from kinto_attachment.adoption import PublishedLinks
-from kinto_attachment.attachments import Target
 from kinto_attachment.errors import Refused
-from kinto_attachment.links import Link, State, same
 from kinto_attachment.records import may_read, readable
 from kinto_attachment.rows import Rows
+from kinto_attachment.rows.links import Link, State, same
+from kinto_attachment.targets import Target
 from kinto_attachment.touched import Touched
 
 FEW = 3

@@ -13,8 +13,8 @@ from typing import Any
 from kinto.core.events import ACTIONS, ResourceChanged
 from pyramid.request import Request
 
-from kinto_attachment.attachments import Target
-from kinto_attachment.links import same
+from kinto_attachment.rows.links import same
+from kinto_attachment.targets import Target
 
 _KEY = "attachment.touched"
 

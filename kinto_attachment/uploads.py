@@ -11,10 +11,11 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment import attachments, bodies, forms, preconditions
-from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachment, Target
+from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachment
 from kinto_attachment.errands import Errand
 from kinto_attachment.errors import Refused, refuse_in_batch
 from kinto_attachment.server import Server, own_base_url
+from kinto_attachment.targets import Target
 
 
 def post(request: Request) -> Any:

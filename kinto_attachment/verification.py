@@ -14,10 +14,10 @@ from typing import Any
 import transaction
 from kinto.core.storage.exceptions import ObjectNotFoundError
 
-from kinto_attachment.links import Link
 from kinto_attachment.pace import Pace
-from kinto_attachment.paging import page_by_page
 from kinto_attachment.rows import Rows
+from kinto_attachment.rows.links import Link
+from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 

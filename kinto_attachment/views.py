@@ -18,13 +18,13 @@ from kinto_attachment import (
     records,
     uploads,
 )
-from kinto_attachment.attachments import Target
 from kinto_attachment.errors import Refused, as_http_error, refuse_in_batch
-from kinto_attachment.links import Link, same
 from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.links import Link, same
 from kinto_attachment.server import Server
 from kinto_attachment.sources import readable_source
 from kinto_attachment.storage import StorageError, StorageFull
+from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import webtest
 from kinto.core.testing import get_user_headers
 
 from kinto_attachment import keys
-from kinto_attachment.links import Link, State, same
 from kinto_attachment.rows import Rows, rows_of
+from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.storage import lacks
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.remote import MARK

@@ -15,7 +15,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.migrations import Migration
-from kinto_attachment.rows import PAGE
+from kinto_attachment.rows.interface import PAGE
 from tests import processes
 from tests.faults.harness import collect
 from tests.parts import (

@@ -16,8 +16,8 @@ import sqlalchemy
 import transaction
 
 from kinto_attachment import custody, keys
-from kinto_attachment.attachments import Target
-from kinto_attachment.links import State
+from kinto_attachment.rows.links import State
+from kinto_attachment.targets import Target
 from tests.faults.harness import Database, collect
 from tests.parts import (
     ATTACHMENT,

@@ -18,13 +18,13 @@ from kinto_attachment.attachments import (
     ExpectedDigest,
     FilePart,
     StoredAttachment,
-    Target,
 )
 from kinto_attachment.bodies import Body
 from kinto_attachment.errors import Refused
 from kinto_attachment.forms import Form
 from kinto_attachment.storage import CHUNK_SIZE
 from kinto_attachment.storage.local import LocalFileStorage
+from kinto_attachment.targets import Target
 from tests.parts import multipart
 
 TARGET = Target("pictures", "album", "first")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from kinto_attachment import attachments, keys, settings
-from kinto_attachment.attachments import FilePart, Target
+from kinto_attachment.attachments import FilePart
 from kinto_attachment.storage.local import LocalFileStorage
+from kinto_attachment.targets import Target
 
 TARGET = Target("pictures", "album", "first")
 LONG = 300

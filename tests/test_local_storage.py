@@ -16,7 +16,7 @@ from pyramid_storage.exceptions import FileNotAllowed
 from pyramid_storage.interfaces import IFileStorage
 
 from kinto_attachment import attachments, keys, settings
-from kinto_attachment.attachments import FilePart, Target
+from kinto_attachment.attachments import FilePart
 from kinto_attachment.errors import Refused
 from kinto_attachment.storage import (
     CHUNK_SIZE,
@@ -27,6 +27,7 @@ from kinto_attachment.storage import (
     UnsafeKey,
 )
 from kinto_attachment.storage.local import LocalFileStorage
+from kinto_attachment.targets import Target
 from tests.parts import ATTACHMENT, Client
 
 ROOT = Path(__file__).parent.parent

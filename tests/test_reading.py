@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kinto_attachment.links import Link
+from kinto_attachment.rows.links import Link
 from kinto_attachment.signatures import Token
 from tests.parts import (
     ATTACHMENT,

@@ -12,9 +12,10 @@ import pytest
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import Target
-from kinto_attachment.links import Link, State
-from kinto_attachment.rows import PAGE, Rows, rows_of
+from kinto_attachment.rows import Rows, rows_of
+from kinto_attachment.rows.interface import PAGE
+from kinto_attachment.rows.links import Link, State
+from kinto_attachment.targets import Target
 from tests.parts import COLLECTION, Server, every_backend
 
 pytestmark = every_backend()

@@ -14,8 +14,9 @@ from pyramid.exceptions import ConfigurationError
 from pyramid_storage.extensions import GROUPS
 
 from kinto_attachment import attachments, keys, settings
-from kinto_attachment.attachments import Attachment, FilePart, Target
+from kinto_attachment.attachments import Attachment, FilePart
 from kinto_attachment.settings import SETTINGS, Policy, Settings
+from kinto_attachment.targets import Target
 from tests.parts import Server
 
 TARGET = Target("pictures", "album", "first")

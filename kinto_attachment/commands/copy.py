@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any) -> None:
     from kinto_attachment.copying import PROBLEMS, Copier
-    from kinto_attachment.links import Link
     from kinto_attachment.rows import rows_of
+    from kinto_attachment.rows.links import Link
 
     def found(problem: str, link: Link) -> None:
         if arguments.json:

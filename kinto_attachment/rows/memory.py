@@ -12,9 +12,9 @@ from kinto.core.storage import Filter
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
-from kinto_attachment.attachments import Target
-from kinto_attachment.links import RESOURCE, Link, State, same
-from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen, targets_in
+from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, Seen, targets_in
+from kinto_attachment.rows.links import RESOURCE, Link, State, same
+from kinto_attachment.targets import Target
 
 _LOCKS: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
 _MAKING = threading.Lock()

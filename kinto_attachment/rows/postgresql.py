@@ -10,9 +10,9 @@ from typing import Any
 from kinto.core.storage.exceptions import BackendError, IntegrityError
 from kinto.core.utils import sqlalchemy
 
-from kinto_attachment.attachments import Target
-from kinto_attachment.links import RESOURCE, Link, State
-from kinto_attachment.rows import PAGE, LockedRecord, RecordRow, Seen, targets_in
+from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, Seen, targets_in
+from kinto_attachment.rows.links import RESOURCE, Link, State
+from kinto_attachment.targets import Target
 
 FILES, RECORDS, BUCKETS = 0x6B614001, 0x6B614002, 0x6B614003
 """Classes of our advisory locks: of files, of records that may not exist, and of what is in

@@ -18,8 +18,8 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.commands import main
 from kinto_attachment.copying import Copier, Report
-from kinto_attachment.links import Link
 from kinto_attachment.rows import rows_of
+from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import StorageUnavailable
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.remote import MARK

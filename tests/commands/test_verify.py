@@ -20,8 +20,8 @@ from kinto.core.metrics import IMetricsService, NoOpMetricsService
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
-from kinto_attachment.links import Link
 from kinto_attachment.pace import Pace, Stopped, rate_of
+from kinto_attachment.rows.links import Link
 from kinto_attachment.storage.remote import MARK
 from kinto_attachment.verification import (
     Finding,

@@ -101,8 +101,8 @@ RECONCILER = "kinto_attachment.reconciling:Reconciler"
 
 def events_decide() -> None:
     """A record is what the last event says of it, rolled back, partial or mistaken as it is."""
-    from kinto_attachment.attachments import Target
-    from kinto_attachment.rows import RecordRow
+    from kinto_attachment.rows.interface import RecordRow
+    from kinto_attachment.targets import Target
 
     def hear(self: Any, payload: dict[str, Any], changes: list[dict[str, Any]]) -> None:
         heard(self, payload, changes)
@@ -126,7 +126,7 @@ def events_decide() -> None:
 
 def holders_are_capped() -> None:
     """Who holds a file is asked of as many links as Kinto gives at once."""
-    from kinto_attachment.links import State
+    from kinto_attachment.rows.links import State
 
     def held(self: Any, file_ids: Collection[str]) -> set[str]:
         links = [k for k in self.to_files(file_ids) if k.state is not State.RELEASED]
@@ -287,7 +287,7 @@ def plugins_are_believed() -> None:
 
 def links_are_sources() -> None:
     """A copy may be made of what a link says, whatever its record says now."""
-    from kinto_attachment.links import State
+    from kinto_attachment.rows.links import State
 
     def sources(
         self: Any,
@@ -310,7 +310,7 @@ def equal_is_same() -> None:
     def same(one: Any, other: Any) -> bool:
         return bool(one == other)
 
-    put_everywhere("kinto_attachment.links:same", same)
+    put_everywhere("kinto_attachment.rows.links:same", same)
 
 
 def nothing_is_put_back() -> None:
@@ -354,7 +354,7 @@ def any_media_type() -> None:
 
 def nothing_is_released() -> None:
     """No row is left of a file of 8.x that is to go."""
-    from kinto_attachment.links import State
+    from kinto_attachment.rows.links import State
 
     added: dict[str, Any] = {}
     for rows in (POSTGRESQL, MEMORY):
@@ -368,7 +368,7 @@ def nothing_is_released() -> None:
 
 def records_are_not_locked() -> None:
     """A record that is looked at for a precondition may be written meanwhile."""
-    from kinto_attachment.rows import LockedRecord
+    from kinto_attachment.rows.interface import LockedRecord
 
     def lock_record(self: Any, target: Any) -> Any:
         statement = """

@@ -13,7 +13,7 @@ import pytest
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.links import Link
+from kinto_attachment.rows.links import Link
 from tests.faults.harness import collect
 from tests.parts import (
     ATTACHMENT,

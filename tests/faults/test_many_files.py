@@ -9,7 +9,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.files import MAX_REMOVALS
-from kinto_attachment.links import State
+from kinto_attachment.rows.links import State
 from tests.faults.harness import Database, assert_nothing_dangles, collect
 from tests.parts import BUCKET, COLLECTION, Server, sha256
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from kinto_attachment.attachments import StoredAttachment, Target
+from kinto_attachment.targets import Target
 
 RESOURCE = "attachments"
 
@@ -53,21 +53,6 @@ class Link:
     state: State = State.HELD
     modified: int = field(default=0, compare=False)
     """When the row was last written, in milliseconds since 1970."""
-
-    @classmethod
-    def of(cls, stored: StoredAttachment) -> "Link":
-        """The link of a file that was just stored."""
-        seen = stored.attachment
-        return cls(
-            stored.file_id,
-            stored.target.uri,
-            stored.key,
-            seen.hash,
-            seen.mimetype,
-            seen.filename,
-            seen.size,
-            stored.value,
-        )
 
     def data(self) -> dict[str, Any]:
         """What the row keeps beside its id and its parent."""

@@ -6,7 +6,7 @@ from typing import TypeVar
 import transaction
 from kinto.core.storage.exceptions import BackendError
 
-from kinto_attachment.rows import passes
+from kinto_attachment.rows.conflicts import passes
 
 ATTEMPTS = 20
 """How often a step is tried that meets others' writes, which last milliseconds."""
