@@ -28,10 +28,10 @@ def includeme(config: "Configurator") -> None:
     """
     # Imported here: commands for clients should not wait for the server's side, nor need it.
     from kinto_attachment import capability, settings
-    from kinto_attachment.custody import custody_of
+    from kinto_attachment.attachments.custody import custody_of
+    from kinto_attachment.attachments.signatures import Signer
     from kinto_attachment.heartbeat import Heartbeat, verified
     from kinto_attachment.server import Server, rolls_back
-    from kinto_attachment.signatures import Signer
     from kinto_attachment.storage.choice import choose
 
     parsed = settings.parse(config.get_settings())

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from pyramid.request import Request
 
-from kinto_attachment.attachments import ExpectedDigest
-from kinto_attachment.errors import Refused
+from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.attachments.values import ExpectedDigest
 from kinto_attachment.storage import CHUNK_SIZE
 
 DIGESTS = ("Repr-Digest", "Content-Digest")

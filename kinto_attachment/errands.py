@@ -20,9 +20,10 @@ from pyramid.events import BeforeTraversal, NewRequest
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import attachments, records
-from kinto_attachment.attachments import StoredAttachment
-from kinto_attachment.files import Fate, Received
+from kinto_attachment import records
+from kinto_attachment.attachments import intake
+from kinto_attachment.attachments.file_changes import Fate, Received
+from kinto_attachment.attachments.values import StoredAttachment
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
 from kinto_attachment.targets import Target
@@ -184,7 +185,7 @@ def _let_go(registry: Any, errand: Errand) -> None:
     """What is in hand when all is over, and no record has it, goes."""
     received = errand.received
     if received and received.fate is Fate.OPEN:
-        attachments.forget(registry.attachments.storage, received.stored.key)
+        intake.forget(registry.attachments.storage, received.stored.key)
 
 
 def _carry(event: NewRequest) -> None:

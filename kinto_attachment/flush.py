@@ -7,7 +7,7 @@ from kinto.events import ServerFlushed
 from pyramid.config import Configurator
 
 from kinto_attachment import keys
-from kinto_attachment.files import MAX_REMOVALS
+from kinto_attachment.attachments.file_changes import MAX_REMOVALS
 from kinto_attachment.storage import StorageError
 
 logger = logging.getLogger(__name__)

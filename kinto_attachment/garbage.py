@@ -15,7 +15,7 @@ from typing import Any
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.adoption import PublishedLinks
+from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.ceiling import Ceiling, exceeds
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE

@@ -8,7 +8,7 @@ import transaction
 from pyramid.request import Request
 from pyramid.settings import asbool
 
-from kinto_attachment.custody import Custody
+from kinto_attachment.attachments.custody import Custody
 from kinto_attachment.storage import Storage
 from kinto_attachment.verification import last_result
 

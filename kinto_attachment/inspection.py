@@ -12,8 +12,9 @@ from typing import Any
 
 import transaction
 
-from kinto_attachment import adoption, keys
-from kinto_attachment.adoption import PublishedLink, PublishedLinks
+from kinto_attachment import keys
+from kinto_attachment.attachments import adoption
+from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.garbage import Collector
 from kinto_attachment.judgement import (
     DEAD_LINK,

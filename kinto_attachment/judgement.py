@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinto_attachment import keys
-from kinto_attachment.adoption import PublishedLink
+from kinto_attachment.attachments.adoption import PublishedLink
 from kinto_attachment.rows.links import Link
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, UnsafeKey

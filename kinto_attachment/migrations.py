@@ -15,8 +15,8 @@ from kinto.core.utils import sqlalchemy
 from pyramid.config import Configurator
 from pyramid.settings import asbool
 
-from kinto_attachment import adoption, custody
-from kinto_attachment.adoption import PublishedLink, PublishedLinks
+from kinto_attachment.attachments import adoption, custody
+from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import RecordRow
 from kinto_attachment.rows.links import Link, same

@@ -14,8 +14,8 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment import keys
-from kinto_attachment.errors import Refused
-from kinto_attachment.files import Files, Received
+from kinto_attachment.attachments.file_changes import Files, Received
+from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same

@@ -7,8 +7,8 @@ from typing import Any
 
 from pyramid.httpexceptions import HTTPException
 
-from kinto_attachment import adoption
-from kinto_attachment.adoption import PublishedLink, PublishedLinks
+from kinto_attachment.attachments import adoption
+from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.ceiling import FEW, Ceiling, exceeds
 from kinto_attachment.garbage import Collector
 from kinto_attachment.inspection import NOT_OURS, Inspector

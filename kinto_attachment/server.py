@@ -5,9 +5,9 @@ from typing import Any
 
 from pyramid.request import Request
 
-from kinto_attachment.custody import Custody
+from kinto_attachment.attachments.custody import Custody
+from kinto_attachment.attachments.signatures import Signer
 from kinto_attachment.settings import Settings
-from kinto_attachment.signatures import Signer
 from kinto_attachment.storage import Storage, lacks
 
 

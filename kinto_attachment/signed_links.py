@@ -15,9 +15,9 @@ from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
 from kinto_attachment import records, views
-from kinto_attachment.errors import Refused, refuse_in_batch
+from kinto_attachment.attachments.refusals import Refused, refuse_in_batch
+from kinto_attachment.attachments.signatures import Token
 from kinto_attachment.server import Server, own_base_url
-from kinto_attachment.signatures import Token
 
 EXPIRES_IN = 300
 """Seconds, where the client asks for nothing else."""

@@ -10,9 +10,10 @@ from typing import Any
 
 from pyramid.request import Request
 
-from kinto_attachment import adoption, keys
-from kinto_attachment.adoption import PublishedLinks
-from kinto_attachment.errors import Refused
+from kinto_attachment import keys
+from kinto_attachment.attachments import adoption
+from kinto_attachment.attachments.adoption import PublishedLinks
+from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.records import may_read, readable
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link, State, same

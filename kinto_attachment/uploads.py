@@ -10,10 +10,11 @@ from pyramid.httpexceptions import HTTPAccepted, HTTPBadRequest, HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import attachments, bodies, forms, preconditions
-from kinto_attachment.attachments import ExpectedDigest, FilePart, StoredAttachment
+from kinto_attachment import bodies, forms, preconditions
+from kinto_attachment.attachments import intake
+from kinto_attachment.attachments.refusals import Refused, refuse_in_batch
+from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
 from kinto_attachment.errands import Errand
-from kinto_attachment.errors import Refused, refuse_in_batch
 from kinto_attachment.server import Server, own_base_url
 from kinto_attachment.targets import Target
 
@@ -70,7 +71,7 @@ def _upload(
     body = bodies.Body(request)
 
     def store(part: FilePart) -> StoredAttachment:
-        stored = attachments.store(
+        stored = intake.store(
             part, target, server.settings, server.storage, digest, own_base_url(request)
         )
         errand.hold(stored)

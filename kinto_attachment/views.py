@@ -10,7 +10,6 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment import (
-    adoption,
     default_bucket,
     downloads,
     keys,
@@ -18,7 +17,8 @@ from kinto_attachment import (
     records,
     uploads,
 )
-from kinto_attachment.errors import Refused, as_http_error, refuse_in_batch
+from kinto_attachment.attachments import adoption
+from kinto_attachment.attachments.refusals import Refused, as_http_error, refuse_in_batch
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.server import Server

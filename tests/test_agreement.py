@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy
 import transaction
 
-from kinto_attachment import custody, keys
+from kinto_attachment import keys
+from kinto_attachment.attachments import custody
 from kinto_attachment.rows.links import State
 from kinto_attachment.targets import Target
 from tests.faults.harness import Database, collect

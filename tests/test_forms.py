@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from pyramid.request import Request
 
-from kinto_attachment import attachments, bodies, forms, settings
-from kinto_attachment.attachments import (
+from kinto_attachment import bodies, forms, settings
+from kinto_attachment.attachments import intake
+from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.attachments.values import (
     Attachment,
     ExpectedDigest,
     FilePart,
     StoredAttachment,
 )
 from kinto_attachment.bodies import Body
-from kinto_attachment.errors import Refused
 from kinto_attachment.forms import Form
 from kinto_attachment.storage import CHUNK_SIZE
 from kinto_attachment.storage.local import LocalFileStorage
@@ -79,7 +80,7 @@ class Receiver:
         self.stored: list[StoredAttachment] = []
 
     def __call__(self, part: FilePart) -> StoredAttachment:
-        self.stored.append(attachments.store(part, TARGET, self.settings, self.storage))
+        self.stored.append(intake.store(part, TARGET, self.settings, self.storage))
         return self.stored[-1]
 
     def read(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kinto_attachment import attachments, keys, settings
-from kinto_attachment.attachments import FilePart
+from kinto_attachment import keys, settings
+from kinto_attachment.attachments import intake, naming
+from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.targets import Target
 
@@ -436,9 +437,9 @@ def test_no_name_leads_a_key_out_of_the_store(kind: str, tmp_path: Path) -> None
     base = (tmp_path / "files").resolve()
 
     for sent in HOSTILE + random_names(4, 500):
-        filename, _ = attachments.name_and_type(FilePart(sent, None, ()), TARGET, rules, None)
+        filename, _ = naming.name_and_type(FilePart(sent, None, ()), TARGET, rules, None)
         file_id = keys.new_id()
-        key = attachments.key_for(file_id, filename, TARGET, rules)
+        key = naming.key_for(file_id, filename, TARGET, rules)
         assert keys.unsafe_reason(key) is None
         assert keys.id_of_key(key) == file_id
         assert base in Path(storage.path(key)).resolve().parents
@@ -455,7 +456,7 @@ def test_a_file_of_any_name_is_stored_below_the_directory(
     parsed = settings.parse({"attachment.extensions": "any", **rules})
     storage = LocalFileStorage(str(files), fsync=False)
 
-    stored = attachments.store(FilePart(sent, None, [b"content"]), TARGET, parsed, storage)
+    stored = intake.store(FilePart(sent, None, [b"content"]), TARGET, parsed, storage)
 
     found = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert found == [files / stored.key]

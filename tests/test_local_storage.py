@@ -15,9 +15,10 @@ from pyramid.exceptions import ConfigurationError
 from pyramid_storage.exceptions import FileNotAllowed
 from pyramid_storage.interfaces import IFileStorage
 
-from kinto_attachment import attachments, keys, settings
-from kinto_attachment.attachments import FilePart
-from kinto_attachment.errors import Refused
+from kinto_attachment import keys, settings
+from kinto_attachment.attachments import intake
+from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.storage import (
     CHUNK_SIZE,
     Storage,
@@ -213,7 +214,7 @@ def test_a_failed_upload_leaves_nothing(storage: LocalFileStorage, files: Path) 
     parsed = settings.parse({"attachment.max_size_bytes": 10, "attachment.folder": "album"})
 
     with pytest.raises(Refused):
-        attachments.store(
+        intake.store(
             FilePart("a.txt", None, [b"12345", b"67890", b"1"]),
             Target("b", "c", "r"),
             parsed,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from kinto_attachment.attachments.signatures import Token
 from kinto_attachment.rows.links import Link
-from kinto_attachment.signatures import Token
 from tests.parts import (
     ATTACHMENT,
     COLLECTION,

@@ -19,8 +19,8 @@ import pytest
 import requests
 
 from kinto_attachment import keys, settings
+from kinto_attachment.attachments.refusals import REFUSALS
 from kinto_attachment.commands import serve
-from kinto_attachment.errors import REFUSALS
 from tests import parts, processes
 from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
 from tests.readme import (

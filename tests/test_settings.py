@@ -13,8 +13,9 @@ from kinto.core.utils import native_value
 from pyramid.exceptions import ConfigurationError
 from pyramid_storage.extensions import GROUPS
 
-from kinto_attachment import attachments, keys, settings
-from kinto_attachment.attachments import Attachment, FilePart
+from kinto_attachment import keys, settings
+from kinto_attachment.attachments import naming, values
+from kinto_attachment.attachments.values import Attachment, FilePart
 from kinto_attachment.settings import SETTINGS, Policy, Settings
 from kinto_attachment.targets import Target
 from tests.parts import Server
@@ -733,7 +734,7 @@ def test_name_and_type_complete_each_other(
 ) -> None:
     part = FilePart(filename, mimetype, ())
 
-    assert attachments.name_and_type(part, TARGET, policy(), None) == expected
+    assert naming.name_and_type(part, TARGET, policy(), None) == expected
 
 
 @pytest.mark.parametrize(
@@ -754,14 +755,14 @@ def test_the_clients_word_counts_where_extension_and_content_say_nothing(
 ) -> None:
     part = FilePart(filename, mimetype, ())
 
-    assert attachments.name_and_type(part, TARGET, policy(), head) == expected
+    assert naming.name_and_type(part, TARGET, policy(), head) == expected
 
 
 def test_the_operators_media_type_comes_before_the_clients() -> None:
     rules = policy(mimetypes=".jxl:image/jxl;.txt:text/x-own")
 
     def mimetype(filename: str, sent: str | None) -> str:
-        return attachments.name_and_type(FilePart(filename, sent, ()), TARGET, rules, None)[1]
+        return naming.name_and_type(FilePart(filename, sent, ()), TARGET, rules, None)[1]
 
     assert mimetype("a.JXL", "image/png") == "image/jxl"
     assert mimetype("a.txt", None) == "text/x-own"
@@ -789,7 +790,7 @@ def test_the_operators_media_type_comes_before_the_clients() -> None:
 def test_the_key_follows_the_policy(written: dict[str, Any], filename: str, key: str) -> None:
     file_id = keys.new_id()
 
-    found = attachments.key_for(file_id, filename, TARGET, policy(**written))
+    found = naming.key_for(file_id, filename, TARGET, policy(**written))
 
     assert re.fullmatch(key, found.replace(file_id, "ID"))
 
@@ -797,7 +798,7 @@ def test_the_key_follows_the_policy(written: dict[str, Any], filename: str, key:
 def test_a_long_pattern_ends_in_the_extension_all_the_same() -> None:
     rules = policy(filename_pattern="x" * 400 + "{filename}")
 
-    key = attachments.key_for(keys.new_id(), "a" * 300 + ".jpg", TARGET, rules)
+    key = naming.key_for(keys.new_id(), "a" * 300 + ".jpg", TARGET, rules)
 
     assert key.endswith(".jpg")
     assert len(key.split("/")[-1].encode()) <= keys.MAX_NAME_BYTES
@@ -806,7 +807,7 @@ def test_a_long_pattern_ends_in_the_extension_all_the_same() -> None:
 def test_the_first_api_stored_filesize_a_base64_hash_and_the_bare_key() -> None:
     attachment = Attachment("a.jpg", "00ff" * 16, "https://cdn.org/k", "image/jpeg", 5)
 
-    assert attachments.legacy_value(attachment, "album/k.jpg") == {
+    assert values.legacy_value(attachment, "album/k.jpg") == {
         "filename": "a.jpg",
         "filesize": 5,
         "hash": "AP8A/wD/AP8A/wD/AP8A/wD/AP8A/wD/AP8A/wD/AP8=",

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from kinto_attachment import sniffing
-from kinto_attachment.sniffing import HEAD, dressed, media_type, peek
+from kinto_attachment.attachments import sniffing
+from kinto_attachment.attachments.sniffing import HEAD, dressed, media_type, peek
 from tests.parts import ATTACHMENT, Client, sha256
 
 STARTS = [b"", b"\n", b" <", b"<!", b"ID3", b"RIFF", b"\xff\xfb", b"\x1aE\xdf\xa3", b"\0\0\0 ftyp"]

@@ -74,7 +74,8 @@ def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any)
 
 def _refusal(registry: Any, other: Any) -> str | None:
     """Why nothing is copied at all, and what to do."""
-    from kinto_attachment import custody, migrations
+    from kinto_attachment import migrations
+    from kinto_attachment.attachments import custody
     from kinto_attachment.copying import are_one
     from kinto_attachment.storage import Marked, lacks
 
@@ -105,7 +106,7 @@ def _taken(other: Any) -> str | None:
     """Why the destination can't be this database's; it is marked where it has no mark."""
     import transaction
 
-    from kinto_attachment import custody
+    from kinto_attachment.attachments import custody
     from kinto_attachment.storage import Marked
 
     destination = other.attachments.storage

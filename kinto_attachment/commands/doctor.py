@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _examine(arguments: argparse.Namespace, registry: Any, tick: Any) -> int:
-    from kinto_attachment import custody
+    from kinto_attachment.attachments import custody
     from kinto_attachment.inspection import Inspector
     from kinto_attachment.repair import Repairer
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
-    from kinto_attachment import custody
+    from kinto_attachment.attachments import custody
     from kinto_attachment.ceiling import AboveCeiling
     from kinto_attachment.commands.environment import kinto
     from kinto_attachment.garbage import Collector

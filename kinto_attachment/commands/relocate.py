@@ -70,7 +70,8 @@ def _refusal(registry: Any) -> str | None:
     """Why nothing can be changed in this database, and what to do."""
     from pyramid.settings import asbool
 
-    from kinto_attachment import custody, migrations
+    from kinto_attachment import migrations
+    from kinto_attachment.attachments import custody
     from kinto_attachment.storage import StorageError
 
     if asbool(registry.settings["readonly"]):

@@ -2,7 +2,7 @@
 
 A backend is a pyramid_storage class (``save``, ``url``, ``delete``, ``exists``) with the
 methods of :class:`Storage` added. The store is dumb: keys are decided in keys.py, what may be
-stored in attachments.py, and when a file goes in files.py.
+stored in attachments/intake.py, and when a file goes in attachments/file_changes.py.
 """
 
 from collections.abc import Iterable, Iterator
@@ -106,7 +106,7 @@ class Presigning(Protocol):
 @runtime_checkable
 class Marked(Protocol):
     """What a store may offer besides: one small object beside its files, which says whose they
-    are (custody.py). Every method may raise :class:`StorageError`."""
+    are (attachments/custody.py). Every method may raise :class:`StorageError`."""
 
     may_vanish: bool
     """Whether it can go away under a running server, as a volume that is unmounted."""

@@ -31,13 +31,13 @@ APART = ("commands", "sync", "demo")
 
 EXPECTED = {
     "agreement.py",
-    "attachments.py",
+    "attachments/intake.py",
     "errands.py",
-    "files.py",
+    "attachments/file_changes.py",
     "reconciling.py",
     "rows/postgresql.py",
-    "storage/local.py",
-    "storage/local_streams.py",
+    "storage/local/store.py",
+    "storage/local/streams.py",
     "uploads.py",
     "views.py",
 }

@@ -40,7 +40,7 @@ class NotThere(Exception):
 def put(place: str, new: Any) -> Any:
     """Put something in the place of what a class or a module has; returns what was there.
 
-    :param place: as in ``kinto_attachment.files:Files._outcome``.
+    :param place: as in ``kinto_attachment.attachments.file_changes:Files._outcome``.
     """
     owner, name = _owner(place)
     if name not in vars(owner):
@@ -195,7 +195,7 @@ def doubt_is_failure() -> None:
     def outcome(self: Any) -> bool | None:
         return False
 
-    put("kinto_attachment.files:Files._outcome", outcome)
+    put("kinto_attachment.attachments.file_changes:Files._outcome", outcome)
 
 
 def stale_values_stay() -> None:
@@ -222,7 +222,7 @@ def any_store_will_do() -> None:
     def reason(self: Any, store: Any) -> str | None:
         return None
 
-    put("kinto_attachment.custody:Custody._reason", reason)
+    put("kinto_attachment.attachments.custody:Custody._reason", reason)
 
 
 def foreign_files_go() -> None:
@@ -334,13 +334,13 @@ def changed_in_place() -> None:
 
 def size_is_enough() -> None:
     """A file is adopted if it has the right size."""
-    from kinto_attachment import adoption
+    from kinto_attachment.attachments import adoption
 
     def verified_link(store: Any, target: Any, value: dict[str, Any], key: str | None) -> Any:
         link = adoption.link_of(target, value, key) if key else None
         return link if link and adoption._has_its_size(store, link) else None
 
-    put_everywhere("kinto_attachment.adoption:verified_link", verified_link)
+    put_everywhere("kinto_attachment.attachments.adoption:verified_link", verified_link)
 
 
 def any_media_type() -> None:
@@ -349,7 +349,7 @@ def any_media_type() -> None:
     def is_media_type(text: str) -> bool:
         return True
 
-    put_everywhere("kinto_attachment.attachments:is_media_type", is_media_type)
+    put_everywhere("kinto_attachment.attachments.naming:is_media_type", is_media_type)
 
 
 def nothing_is_released() -> None:

@@ -8,7 +8,7 @@ import sqlalchemy
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.files import MAX_REMOVALS
+from kinto_attachment.attachments.file_changes import MAX_REMOVALS
 from kinto_attachment.rows.links import State
 from tests.faults.harness import Database, assert_nothing_dangles, collect
 from tests.parts import BUCKET, COLLECTION, Server, sha256

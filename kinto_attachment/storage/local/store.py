@@ -33,7 +33,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     :param base_path: directory of the files.
     :param fsync: whether a file is forced to disk, with its directory, before it counts.
     :param create: whether the directory is made where it does not exist. A server does not: it
-        can't tell a first start from a volume that is not mounted (custody.py can).
+        can't tell a first start from a volume that is not mounted (attachments/custody.py can).
     :raises pyramid.exceptions.ConfigurationError: where the directory can't be used.
     """
 

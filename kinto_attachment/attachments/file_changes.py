@@ -18,7 +18,7 @@ import transaction
 from transaction.interfaces import IDataManager
 from zope.interface import implementer
 
-from kinto_attachment.attachments import StoredAttachment
+from kinto_attachment.attachments.values import StoredAttachment
 from kinto_attachment.rows import Rows
 from kinto_attachment.storage import Storage, StorageError
 

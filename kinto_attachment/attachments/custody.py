@@ -14,7 +14,7 @@ from typing import Any
 
 import transaction
 
-from kinto_attachment.adoption import PublishedLinks
+from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.rows import Rows, rows_of
 from kinto_attachment.storage import Marked, Storage, StorageUnavailable, UnsafeKey, lacks
 

@@ -18,7 +18,7 @@ from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import GENERIC, is_media_type
+from kinto_attachment.attachments.naming import GENERIC, is_media_type
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
