@@ -18,9 +18,10 @@ from pyramid.response import Response
 from pyramid.tweens import EXCVIEW
 
 from kinto_attachment import restoring
-from kinto_attachment.attachments.refusals import Refused, as_http_error
+from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.errands import Errand
 from kinto_attachment.reconciling import Reconciler
+from kinto_attachment.records.refusing import as_http_error
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import same
 from kinto_attachment.targets import Target

@@ -20,10 +20,10 @@ from pyramid.events import BeforeTraversal, NewRequest
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import records
 from kinto_attachment.attachments import intake
 from kinto_attachment.attachments.file_changes import Fate, Received
 from kinto_attachment.attachments.values import StoredAttachment
+from kinto_attachment.records import subrequests
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
 from kinto_attachment.targets import Target
@@ -98,7 +98,7 @@ class Errand:
         if not (self.exists or self.conditional):
             # A plain PUT would drop the fields of a record that was created meanwhile.
             request.headers["If-None-Match"] = "*"
-        for name in records.NOT_FOR_THE_RECORD:
+        for name in subrequests.NOT_FOR_THE_RECORD:
             request.headers.pop(name, None)
         request.headers["Content-Type"] = "application/json"
         return request

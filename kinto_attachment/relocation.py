@@ -18,7 +18,7 @@ from pyramid.httpexceptions import (
 )
 
 from kinto_attachment import keys
-from kinto_attachment.record_writer import RecordWriter, reason
+from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
 from kinto_attachment.rows.links import Link, State, same

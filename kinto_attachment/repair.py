@@ -14,7 +14,7 @@ from kinto_attachment.garbage import Collector
 from kinto_attachment.inspection import NOT_OURS, Inspector
 from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
 from kinto_attachment.keys import file_id
-from kinto_attachment.record_writer import RecordWriter, reason
+from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import step

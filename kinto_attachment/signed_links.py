@@ -14,9 +14,11 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
-from kinto_attachment import records, views
-from kinto_attachment.attachments.refusals import Refused, refuse_in_batch
+from kinto_attachment import views
+from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.signatures import Token
+from kinto_attachment.records import lookup
+from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.server import Server, own_base_url
 
 EXPIRES_IN = 300
@@ -76,7 +78,7 @@ def follow(request: Request) -> Response:
         raise Refused("link_invalid")
     if token.expires < time.time():
         raise Refused("link_expired")
-    record = records.find(request, target)
+    record = lookup.find(request, target)
     link = views.held_link(request, target, record, token.file_id)
     if link is None or not server.signer.opens(token, link):
         raise Refused("link_invalid")

@@ -14,7 +14,7 @@ from kinto_attachment import keys
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.records import may_read, readable
+from kinto_attachment.records.permissions import may_read, readable
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.targets import Target

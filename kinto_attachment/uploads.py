@@ -12,9 +12,10 @@ from pyramid.response import Response
 
 from kinto_attachment import bodies, forms, preconditions
 from kinto_attachment.attachments import intake
-from kinto_attachment.attachments.refusals import Refused, refuse_in_batch
+from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
 from kinto_attachment.errands import Errand
+from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.server import Server, own_base_url
 from kinto_attachment.targets import Target
 

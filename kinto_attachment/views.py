@@ -14,11 +14,12 @@ from kinto_attachment import (
     downloads,
     keys,
     preconditions,
-    records,
     uploads,
 )
 from kinto_attachment.attachments import adoption
-from kinto_attachment.attachments.refusals import Refused, as_http_error, refuse_in_batch
+from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.records import lookup, permissions, subrequests
+from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.server import Server
@@ -82,8 +83,8 @@ def permission_context(request: Request) -> Any:
     if method == "GET" and "file" in request.GET:
         target = _holder(request, target, request.GET["file"])
     if method == "PUT" and default_bucket.followed(request) and not _has_parents(request, target):
-        return records.OwnersContext(request, target)
-    return records.context(request, target, method)
+        return permissions.OwnersContext(request, target)
+    return permissions.context(request, target, method)
 
 
 def _has_parents(request: Request, target: Target) -> bool:
@@ -94,7 +95,7 @@ def _has_parents(request: Request, target: Target) -> bool:
 
 def reading_context(request: Request) -> Any:
     """Route factory: whatever Kinto requires to read the record."""
-    return records.context(request, target_of(request), "GET")
+    return permissions.context(request, target_of(request), "GET")
 
 
 def target_of(request: Request) -> Target:
@@ -109,7 +110,7 @@ def get(request: Request) -> Response:
     target = request.context.target
     link = current_link(request, target, request.GET.get("file"))
     may_be_kept = Server.of(request).settings.values["public_max_age"] > 0
-    public = may_be_kept and records.is_public(request, target)
+    public = may_be_kept and permissions.is_public(request, target)
     return serve(request, target, link, public)
 
 
@@ -120,9 +121,9 @@ def current_link(request: Request, target: Target, file_id: str | None = None) -
     :raises Refused: where it names none, or another one.
     :raises pyramid.httpexceptions.HTTPNotFound: for a missing record, as Kinto says it.
     """
-    record = records.find(request, target)
+    record = lookup.find(request, target)
     if record is None:
-        raise records.missing(request, target)
+        raise lookup.missing(request, target)
     link = held_link(request, target, record, file_id)
     if link is None:
         raise Refused("no_attachment", record=target.record_id)
@@ -160,15 +161,15 @@ def delete(request: Request) -> Any:
     """Take the attachment out of the record; the file follows after the commit."""
     target, record = request.context.target, request.context.current_object
     if record is None:
-        raise records.not_found(target)
+        raise lookup.not_found(target)
     preconditions.check(request, record)
     if record.get("attachment") is None:
         raise Refused("no_attachment", record=target.record_id)
-    answer = records.remove_attachment(request, target)
+    answer = subrequests.remove_attachment(request, target)
     if hasattr(request, "parent"):
         request.response.status_code = 204
         return None  # Kinto's batch can't show an empty body.
-    return records.with_headers(Response(status=204, content_type=None), answer)
+    return subrequests.with_headers(Response(status=204, content_type=None), answer)
 
 
 def refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:

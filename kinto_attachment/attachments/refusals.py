@@ -1,14 +1,13 @@
 """The refusals: every reason for which a request is turned down, in one table.
 
-The domain raises :class:`Refused` and knows nothing of HTTP; :func:`as_http_error` turns it
-into Kinto's error body and counts it.
+The domain raises :class:`Refused` and knows nothing of HTTP; records/refusing.py turns it into
+Kinto's error body and counts it.
 """
 
 from typing import Any, NamedTuple
 
-from kinto.core.errors import ERRORS, http_error
+from kinto.core.errors import ERRORS
 from pyramid import httpexceptions
-from pyramid.request import Request
 
 
 class Row(NamedTuple):
@@ -154,25 +153,3 @@ class Refused(Exception):
 
     def __str__(self) -> str:
         return REFUSALS[self.reason].sentence.format(**self.facts)
-
-
-def as_http_error(request: Request, refused: Refused) -> httpexceptions.HTTPError:
-    """The response for a refusal, in Kinto's error format; it must be raised, not returned.
-
-    Kinto commits the transaction of a 4xx that is returned.
-    """
-    row = REFUSALS[refused.reason]
-    request.registry.metrics.count("attachment_refusals", unique=[("reason", refused.reason)])
-    response = http_error(
-        row.error(), errno=row.errno, message=str(refused), details=refused.facts or None
-    )
-    if row.error.code >= httpexceptions.HTTPInternalServerError.code:
-        seconds = request.registry.settings["retry_after_seconds"]
-        response.headers["Retry-After"] = str(seconds)
-    return response
-
-
-def refuse_in_batch(request: Request) -> None:
-    """Raise :class:`Refused` for a member of a batch, whose bodies are JSON both ways."""
-    if hasattr(request, "parent"):
-        raise Refused("in_batch")

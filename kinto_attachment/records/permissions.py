@@ -1,46 +1,17 @@
-"""Records are read, judged and written by Kinto itself, through sub-requests.
-
-So permissions, schemas, preconditions, history, events and errors are Kinto's own. A
-sub-request shares the transaction and the events of the request that it serves.
-"""
+"""Who may do what with a record, by Kinto's own rules."""
 
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from kinto.authorization import RouteFactory
-from kinto.core.errors import ERRORS, http_error
-from kinto.core.storage.exceptions import ObjectNotFoundError
-from kinto.core.utils import build_request
 from pyramid.authorization import Authenticated, Everyone
-from pyramid.httpexceptions import (
-    HTTPBadRequest,
-    HTTPError,
-    HTTPNotFound,
-)
+from pyramid.httpexceptions import HTTPError, HTTPNotFound
 from pyramid.interfaces import IAuthorizationPolicy, IRoutesMapper
 from pyramid.request import Request
-from pyramid.response import Response
 
+from kinto_attachment.records.subrequests import subrequest
 from kinto_attachment.targets import Target
-
-NOT_FOR_THE_RECORD = (
-    "Accept",
-    "Content-Digest",
-    "Content-Disposition",
-    "Content-Encoding",
-    "Content-Type",
-    "Expect",
-    "If-Modified-Since",
-    "If-Range",
-    "If-Unmodified-Since",
-    "Range",
-    "Repr-Digest",
-    "Response-Behavior",  # With the history plugin it makes Kinto's PATCH fail.
-    "Transfer-Encoding",
-)
-"""Headers of a request for a file that mean something else, or nothing, to its record."""
 
 
 class Context(Protocol):
@@ -77,7 +48,7 @@ def context(request: Request, target: Target, method: str) -> Context:
         the collection), ``PATCH`` for removals, ``GET`` for downloads.
     :raises pyramid.httpexceptions.HTTPNotFound: bucket or collection missing, as Kinto says it.
     """
-    sub = _subrequest(request, target, method)
+    sub = subrequest(request, target, method)
     found = request.registry.queryUtility(IRoutesMapper)(sub)
     if found["route"] is None:
         raise HTTPNotFound()
@@ -133,74 +104,3 @@ def is_public(request: Request, target: Target) -> bool:
     readable.get_prefixed_principals = lambda: [Everyone]
     policy = request.registry.getUtility(IAuthorizationPolicy)
     return bool(policy.permits(readable, [Everyone], "dynamic"))
-
-
-def find(request: Request, target: Target) -> dict[str, Any] | None:
-    """The record as it is stored, or None."""
-    if "\0" in target.uri:
-        return None  # PostgreSQL can't be asked for that.
-    try:
-        record: dict[str, Any] = request.registry.storage.get(
-            resource_name="record", parent_id=target.collection_uri, object_id=target.record_id
-        )
-    except ObjectNotFoundError:
-        return None
-    return record
-
-
-def not_found(target: Target) -> HTTPNotFound:
-    """The 404 that Kinto gives for a missing record."""
-    details = {"id": target.record_id, "resource_name": "record"}
-    return http_error(HTTPNotFound(), errno=ERRORS.INVALID_RESOURCE_ID, details=details)
-
-
-def missing(request: Request, target: Target) -> HTTPError:
-    """Kinto's own answer to who reads a record that is not there: perhaps it is the collection
-    that is missing."""
-    try:
-        _answer(request, _subrequest(request, target, "GET"))
-    except HTTPError as error:
-        return error
-    return not_found(target)  # It has come meanwhile.
-
-
-def remove_attachment(request: Request, target: Target) -> Response:
-    """Take the field out of the record: out, not null, which collection schemas refuse."""
-    sub = _subrequest(
-        request,
-        target,
-        "PATCH",
-        '{"data": {"attachment": null}}',
-        {"Content-Type": "application/merge-patch+json"},  # RFC 7396: null removes the key.
-    )
-    return _answer(request, sub)
-
-
-def with_headers(response: Response, answer: Response) -> Response:
-    """``response`` with the version of the record that Kinto's ``answer`` has."""
-    for name in ("ETag", "Last-Modified"):
-        response.headers[name] = answer.headers[name]
-    return response
-
-
-def _answer(request: Request, sub: Request) -> Response:
-    response = request.invoke_subrequest(sub, use_tweens=False)
-    if response.status_code >= HTTPBadRequest.code:
-        # Kinto returns validation errors; returned errors would be committed.
-        raise response
-    return response
-
-
-def _subrequest(
-    request: Request,
-    target: Target,
-    method: str,
-    body: str = "",
-    headers: dict[str, str] | None = None,
-) -> Request:
-    path = quote(target.uri)
-    sub = build_request(request, {"method": method, "path": path, "body": body})
-    for name in NOT_FOR_THE_RECORD:
-        sub.headers.pop(name, None)
-    sub.headers.update(headers or {})
-    return sub

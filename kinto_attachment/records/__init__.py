@@ -1,0 +1,1 @@
+"""Kinto's records: read, judged and written by Kinto itself."""
