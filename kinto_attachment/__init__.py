@@ -12,9 +12,7 @@ PARTS = (
     "default_bucket",
     "views",
     "signed_links",
-    "errands",
     "agreement",
-    "flush",
     "migrations",
     "demo_page",
 )

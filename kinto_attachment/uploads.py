@@ -11,10 +11,10 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment import bodies, forms, preconditions
+from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.attachments import intake
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
-from kinto_attachment.errands import Errand
 from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.server import Server, own_base_url
 from kinto_attachment.targets import Target
@@ -59,7 +59,7 @@ def _upload(
     overhead: int,
 ) -> Any:
     """Permission was given by the route's context. The file is received here; its record is
-    written by a request of its own (errands.py)."""
+    written by a request of its own (agreement/errands.py)."""
     refuse_in_batch(request)
     bodies.check_coding(request)
     target, server, errand = request.context.target, Server.of(request), Errand.on(request)

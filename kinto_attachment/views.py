@@ -16,6 +16,7 @@ from kinto_attachment import (
     preconditions,
     uploads,
 )
+from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.records import lookup, permissions, subrequests
@@ -23,7 +24,6 @@ from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.server import Server
-from kinto_attachment.sources import readable_source
 from kinto_attachment.storage import StorageError, StorageFull
 from kinto_attachment.targets import Target
 

@@ -30,11 +30,11 @@ APART = ("commands", "sync", "demo")
 """Folders of what no request runs."""
 
 EXPECTED = {
-    "agreement.py",
+    "agreement/tween.py",
     "attachments/intake.py",
-    "errands.py",
+    "agreement/errands.py",
     "attachments/file_changes.py",
-    "reconciling.py",
+    "agreement/reconciling.py",
     "rows/postgresql.py",
     "storage/local/store.py",
     "storage/local/streams.py",

@@ -93,7 +93,7 @@ _NOT_IMPORTED = ("kinto_attachment.__main__", "kinto_attachment.testing")
 
 POSTGRESQL = "kinto_attachment.rows.postgresql:PostgreSQLRows"
 MEMORY = "kinto_attachment.rows.memory:MemoryRows"
-RECONCILER = "kinto_attachment.reconciling:Reconciler"
+RECONCILER = "kinto_attachment.agreement.reconciling:Reconciler"
 
 
 # The switches
@@ -120,7 +120,7 @@ def events_decide() -> None:
         self._records.update({target.uri: told[target] for target in page if target in told})
         return links
 
-    heard = put("kinto_attachment.touched:Touched._hear_records", hear)
+    heard = put("kinto_attachment.agreement.touched:Touched._hear_records", hear)
     looked = put(f"{RECONCILER}._look", look)
 
 
@@ -204,7 +204,7 @@ def stale_values_stay() -> None:
     def had_a_link(request: Any, target: Any, value: Any) -> bool:
         return False
 
-    put("kinto_attachment.agreement:_had_a_link", had_a_link)
+    put("kinto_attachment.agreement.tween:_had_a_link", had_a_link)
 
 
 def old_links_do_not_count() -> None:
@@ -213,7 +213,7 @@ def old_links_do_not_count() -> None:
     def published_keys(self: Any, wanted: Collection[str]) -> set[str]:
         return set()
 
-    put("kinto_attachment.sources:Sources.published_keys", published_keys)
+    put("kinto_attachment.agreement.sources:Sources.published_keys", published_keys)
 
 
 def any_store_will_do() -> None:
@@ -319,7 +319,7 @@ def nothing_is_put_back() -> None:
     def put_back(registry: Any, touched: Any, refused: Any) -> None:
         pass
 
-    put("kinto_attachment.restoring:put_back", put_back)
+    put("kinto_attachment.agreement.restoring:put_back", put_back)
 
 
 def changed_in_place() -> None:
@@ -329,7 +329,7 @@ def changed_in_place() -> None:
         former, permissions = copied(registry, target, record)
         return {**former, "attachment": record.get("attachment")}, permissions
 
-    copied = put("kinto_attachment.restoring:copy_of", copy_of)
+    copied = put("kinto_attachment.agreement.restoring:copy_of", copy_of)
 
 
 def size_is_enough() -> None:
@@ -384,7 +384,7 @@ def records_are_not_locked() -> None:
 
 def one_attempt() -> None:
     """One of Kinto's conflicts ends an upload whose file is in hand."""
-    put("kinto_attachment.errands:ATTEMPTS", 1)
+    put("kinto_attachment.agreement.errands:ATTEMPTS", 1)
 
 
 def parents_are_there() -> None:

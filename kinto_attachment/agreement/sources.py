@@ -11,6 +11,7 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment import keys
+from kinto_attachment.agreement.touched import Touched
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.attachments.refusals import Refused
@@ -18,7 +19,6 @@ from kinto_attachment.records.permissions import may_read, readable
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.targets import Target
-from kinto_attachment.touched import Touched
 
 FEW = 3
 """Holders of a file whose rights are asked for one by one, before all are asked at once."""

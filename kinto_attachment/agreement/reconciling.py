@@ -14,15 +14,15 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment import keys
+from kinto_attachment.agreement.sources import Sources
+from kinto_attachment.agreement.touched import Touched
 from kinto_attachment.attachments.file_changes import Files, Received
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same
-from kinto_attachment.sources import Sources
 from kinto_attachment.storage import StorageError, lacks
 from kinto_attachment.targets import Target
-from kinto_attachment.touched import Touched
 
 logger = logging.getLogger(__name__)
 

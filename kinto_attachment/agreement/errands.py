@@ -118,7 +118,9 @@ class Errand:
 
 def includeme(config: Configurator) -> None:
     """Around the transaction, so that each attempt has one of its own."""
-    config.add_tween("kinto_attachment.errands.tween_factory", over="pyramid_tm.tm_tween_factory")
+    config.add_tween(
+        "kinto_attachment.agreement.errands.tween_factory", over="pyramid_tm.tm_tween_factory"
+    )
     config.add_subscriber(_carry, NewRequest)
     config.add_subscriber(_lock, BeforeTraversal)
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from kinto.core.storage.exceptions import ObjectNotFoundError
 
+from kinto_attachment.agreement.touched import Former, Touched
 from kinto_attachment.targets import Target
-from kinto_attachment.touched import Former, Touched
 
 
 def copy_of(
     registry: Any, target: Target, record: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What :class:`~kinto_attachment.touched.Former` keeps: all that may have to be put back.
+    """What a ``Former`` (touched.py) keeps: all that may have to be put back.
 
     Only ``attachment`` and ``last_modified`` where the storage rolls back.
     """

@@ -17,15 +17,15 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.tweens import EXCVIEW
 
-from kinto_attachment import restoring
+from kinto_attachment.agreement import restoring
+from kinto_attachment.agreement.errands import Errand
+from kinto_attachment.agreement.reconciling import Reconciler
+from kinto_attachment.agreement.touched import Former, Touched
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.errands import Errand
-from kinto_attachment.reconciling import Reconciler
 from kinto_attachment.records.refusing import as_http_error
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import same
 from kinto_attachment.targets import Target
-from kinto_attachment.touched import Former, Touched
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ PARENTS = ("bucket-plural", "bucket-object", "collection-plural", "collection-ob
 def includeme(config: Configurator) -> None:
     """Listen, and settle at the end."""
     config.add_tween(
-        "kinto_attachment.agreement.tween_factory",
+        "kinto_attachment.agreement.tween.tween_factory",
         under=EXCVIEW,
         over="kinto.core.events.notify_resource_events_before",
     )
