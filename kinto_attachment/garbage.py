@@ -177,10 +177,12 @@ class Collector:
     def _has_expired(self, link: Link) -> bool:
         """A kept file's link was written when it was replaced or removed, which is when history
         has named it last. Switching ``keep_old_files`` off lets nothing expire."""
+        return link.modified < (self._now - (self._keep(link) or math.inf)) * 1000
+
+    def _keep(self, link: Link) -> float:
+        """Seconds that the file of a link stays once its record has let it go."""
         place = link.target
-        policy = self._settings.policy_for(place.bucket_id, place.collection_id)
-        keep = policy.keep_old_files or math.inf
-        return link.modified < (self._now - keep) * 1000
+        return self._settings.policy_for(place.bucket_id, place.collection_id).keep_old_files
 
     def _unbacked(self, links: list[Link]) -> list[Link]:
         named = self._rows.values([link.record_uri for link in links])
@@ -195,7 +197,9 @@ class Collector:
                         return False  # The record has come to name it meanwhile.
                 self._rows.lock([link.file_id])
                 removed, held = self._rows.remove([link])
-                if removed and not held and not keys.is_ours(link.key):
+                if removed and link.state is State.HELD and self._keep(link):
+                    self._rows.add([replace(link, state=State.KEPT)])
+                elif removed and not held and not keys.is_ours(link.key):
                     self._rows.add([replace(link, state=State.RELEASED)])
                 return bool(removed)
 

@@ -509,6 +509,31 @@ def test_a_collection_that_keeps_old_files_keeps_them_whoever_lets_go_last(
     server.assert_agreement()
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+@every_backend()
+def test_what_a_batch_deletes_before_it_is_refused_is_kept_or_gone_as_ever(
+    make_server: Callable[..., Server], keeps: bool
+) -> None:
+    server = make_server({"kinto.attachment.keep_old_files": str(keeps)})
+    owner = server.as_user()
+    owner.make_collection(COLLECTION)
+    owner.upload(content=b"old")
+    forged = {**value_of(owner), "size": 2}
+    requests = [
+        {"method": "DELETE", "path": f"{COLLECTION}/records"},
+        {"method": "PUT", "path": RECORD, "body": {"data": {"attachment": forged}}},
+    ]
+
+    owner.json("post", "/batch", {"requests": requests}, 400)
+    collect(server)
+
+    # Memory can't undo the deletion; elsewhere the record is as it was.
+    stays = keeps or server.registry.attachments.rolls_back
+    assert len(server.stored_keys()) == int(stays)
+    assert len(server.records()) == int(server.registry.attachments.rolls_back)
+    server.assert_agreement()
+
+
 # 15: a form whose end takes long
 
 

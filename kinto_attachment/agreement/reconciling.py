@@ -126,7 +126,15 @@ class Reconciler:
             doomed += [link for link in own if link is not kept]
         self._sources.let_go = doomed
         refused = self._admit_all(wanted)
-        self._release(link for link in doomed if link.target not in refused)
+        self._release(
+            link for link in doomed if link.target not in refused or not self._comes_back(link)
+        )
+
+    def _comes_back(self, link: Link) -> bool:
+        """Whether a record that is refused names this file again, once it is put back: not where
+        an earlier request of the batch had deleted it already."""
+        former = self._touched.former.get(link.target)
+        return former is not None and same(former.value, link.value)
 
     def _has_overwritten(self, target: Target, links: list[Link]) -> bool:
         """Whether a file came to the record after this request had read it, without one, and

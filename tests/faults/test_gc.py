@@ -148,6 +148,24 @@ def test_kept_old_files_are_kept(on_postgresql: Callable[..., Server]) -> None:
     assert len(server.stored_keys()) == 2
 
 
+def test_the_file_of_a_record_that_is_gone_without_a_word_is_kept_where_old_files_are(
+    on_postgresql: Callable[..., Server],
+) -> None:
+    server = on_postgresql({"kinto.attachment.keep_old_files": "90d"})
+    server.as_user().upload()
+    stored = server.stored_keys()
+    server.registry.storage.delete(
+        resource_name="record", parent_id=COLLECTION, object_id="first", with_deleted=False
+    )
+    transaction.commit()
+
+    first, second = collect(server), collect(server)
+
+    assert (first.dead_links, first.removed_files) == (1, 0)
+    assert second.findings == 0
+    assert server.stored_keys() == stored
+
+
 def age_kept_links(server: Server, days: float) -> None:
     """Make the rows of kept files look as if they had been written that long ago."""
     storage = server.registry.storage
