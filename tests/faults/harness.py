@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ import transaction
 from kinto_attachment.garbage import Collector, Report
 from kinto_attachment.storage import StorageFull, StorageUnavailable
 from tests.parts import Server
+
+LONGEST_TRANSACTION = 60
+"""Seconds that any transaction of a test may take, on a machine that does much else."""
 
 FUTURE = -60.0
 """A grace period, in seconds, under which everything counts as old."""
@@ -126,13 +130,13 @@ class Database:
         """Until no transaction is open: a killed client's COMMIT may still be under way."""
         transaction.abort()  # Ours, if we have looked at something.
         running = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND (state <> 'idle')"
+            "SELECT state, now() - xact_start, wait_event, query FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
         )
-        for _ in range(10_000):
-            if self.execute(running)[0][0] == 0:
-                return
-        raise AssertionError("a transaction stays open")
+        end = time.monotonic() + LONGEST_TRANSACTION
+        while left := self.execute(running):
+            if time.monotonic() > end:
+                raise AssertionError(f"a transaction stays open: {left}")
 
     @contextlib.contextmanager
     def failing_commit(self, how: str) -> Iterator[None]:
