@@ -8,10 +8,7 @@ if TYPE_CHECKING:
 __version__ = "10.0.0.dev0"
 
 PARTS = (
-    "openapi",
-    "default_bucket",
-    "views",
-    "signed_links",
+    "http",
     "agreement",
     "migrations",
     "demo_page",
@@ -25,11 +22,12 @@ def includeme(config: "Configurator") -> None:
         says what to write instead.
     """
     # Imported here: commands for clients should not wait for the server's side, nor need it.
-    from kinto_attachment import capability, settings
+    from kinto_attachment import settings
     from kinto_attachment.attachments.custody import custody_of
     from kinto_attachment.attachments.signatures import Signer
-    from kinto_attachment.heartbeat import Heartbeat, verified
-    from kinto_attachment.server import Server, rolls_back
+    from kinto_attachment.http import capability
+    from kinto_attachment.http.heartbeat import Heartbeat, verified
+    from kinto_attachment.plugin import Server, rolls_back
     from kinto_attachment.storage.choice import choose
 
     parsed = settings.parse(config.get_settings())

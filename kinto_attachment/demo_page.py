@@ -14,7 +14,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
-from kinto_attachment.server import Server
+from kinto_attachment.plugin import Server
 from kinto_attachment.storage import Presigning, StorageError, lacks
 
 FOLDER = Path(__file__).parent / "demo"

@@ -17,11 +17,11 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.ceiling import Ceiling, exceeds
+from kinto_attachment.plugin import Server
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page, step
-from kinto_attachment.server import Server
 
 LONGEST_UPLOAD = 86_400
 """Seconds that an upload to a store behind a network may take before gc gives it up."""

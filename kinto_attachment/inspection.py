@@ -30,11 +30,11 @@ from kinto_attachment.judgement import (
     Judge,
     Seen,
 )
+from kinto_attachment.plugin import Server
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page
-from kinto_attachment.server import Server
 from kinto_attachment.targets import Target
 
 NOT_OURS = "no record, no link, and its name is none of ours: it may be anybody's, or an old one"

@@ -17,11 +17,11 @@ from pyramid.settings import asbool
 
 from kinto_attachment.attachments import adoption, custody
 from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
+from kinto_attachment.plugin import Server
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import RecordRow
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import page_by_page
-from kinto_attachment.server import Server
 from kinto_attachment.storage import StorageError
 
 logger = logging.getLogger(__name__)

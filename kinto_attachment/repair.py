@@ -14,11 +14,11 @@ from kinto_attachment.garbage import Collector
 from kinto_attachment.inspection import NOT_OURS, Inspector
 from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
 from kinto_attachment.keys import file_id
+from kinto_attachment.plugin import Server
 from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import step
-from kinto_attachment.server import Server
 from kinto_attachment.storage import StorageUnavailable, UnsafeKey
 from kinto_attachment.targets import Target
 

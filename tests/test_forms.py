@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pyramid.request import Request
 
-from kinto_attachment import bodies, forms, settings
+from kinto_attachment import settings
 from kinto_attachment.attachments import intake
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import (
@@ -21,8 +21,9 @@ from kinto_attachment.attachments.values import (
     FilePart,
     StoredAttachment,
 )
-from kinto_attachment.bodies import Body
-from kinto_attachment.forms import Form
+from kinto_attachment.http import bodies, forms
+from kinto_attachment.http.bodies import Body
+from kinto_attachment.http.forms import Form
 from kinto_attachment.storage import CHUNK_SIZE
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.targets import Target

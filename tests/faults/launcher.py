@@ -38,8 +38,8 @@ EXPECTED = {
     "rows/postgresql.py",
     "storage/local/store.py",
     "storage/local/streams.py",
-    "uploads.py",
-    "views.py",
+    "http/uploads.py",
+    "http/routes.py",
 }
 """What has to be among the watched files, wherever modules move."""
 

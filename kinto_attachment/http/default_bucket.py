@@ -13,7 +13,7 @@ from pyramid.httpexceptions import HTTPForbidden
 from pyramid.request import Request
 
 _ALIAS = re.compile(r"(/v\d+/buckets/)default(/collections/[^/]+/records/[^/]+/attachment.*)")
-_MARK = "kinto_attachment.default_bucket"
+_MARK = "kinto_attachment.http.default_bucket"
 
 
 def includeme(config: Configurator) -> None:

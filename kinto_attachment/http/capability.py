@@ -4,7 +4,7 @@ from kinto.core import Service
 from pyramid.config import Configurator
 from pyramid.events import BeforeRender
 
-from kinto_attachment.server import Server, own_base_url
+from kinto_attachment.plugin import Server, own_base_url
 
 URL = "https://github.com/Kinto/kinto-attachment/"
 

@@ -9,8 +9,8 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.disposition import disposition
+from kinto_attachment.plugin import Server
 from kinto_attachment.rows.links import Link
-from kinto_attachment.server import Server
 from kinto_attachment.storage import (
     Presigning,
     Reader,

@@ -9,21 +9,16 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import (
-    default_bucket,
-    downloads,
-    keys,
-    preconditions,
-    uploads,
-)
+from kinto_attachment import keys
 from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.http import default_bucket, downloads, preconditions, uploads
+from kinto_attachment.plugin import Server
 from kinto_attachment.records import lookup, permissions, subrequests
 from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
-from kinto_attachment.server import Server
 from kinto_attachment.storage import StorageError, StorageFull
 from kinto_attachment.targets import Target
 

@@ -10,13 +10,13 @@ from pyramid.httpexceptions import HTTPAccepted, HTTPBadRequest, HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import bodies, forms, preconditions
 from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.attachments import intake
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
+from kinto_attachment.http import bodies, forms, preconditions
+from kinto_attachment.plugin import Server, own_base_url
 from kinto_attachment.records.refusing import refuse_in_batch
-from kinto_attachment.server import Server, own_base_url
 from kinto_attachment.targets import Target
 
 

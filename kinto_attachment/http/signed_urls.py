@@ -14,43 +14,43 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
-from kinto_attachment import views
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.signatures import Token
+from kinto_attachment.http import routes
+from kinto_attachment.plugin import Server, own_base_url
 from kinto_attachment.records import lookup
 from kinto_attachment.records.refusing import refuse_in_batch
-from kinto_attachment.server import Server, own_base_url
 
 EXPIRES_IN = 300
 """Seconds, where the client asks for nothing else."""
 
 
 def includeme(config: Configurator) -> None:
-    """Define the two services now, for the reason that views.py gives."""
+    """Define the two services now, for the reason that routes.py gives."""
     asked = Service(
         name="attachment-link",
-        path=f"{views.PATH}/link",
+        path=f"{routes.PATH}/link",
         description="Signed links to the file of a record",
-        factory=views.reading_context,
+        factory=routes.reading_context,
         tags=["Attachments"],
     )
     asked.add_view(
         "POST",
-        views.refusing(create),
+        routes.refusing(create),
         permission="dynamic",
         operation_id="link_attachment",
     )
     opened = Service(
         name="attachment-linked",
-        path=f"{views.PATH}/link/{{token}}",
+        path=f"{routes.PATH}/link/{{token}}",
         description="The file of a record, by a signed link",
-        cors_headers=views.EXPOSED,
+        cors_headers=routes.EXPOSED,
         tags=["Attachments"],
     )
     for method in ("GET", "HEAD"):
         opened.add_view(
             method,
-            views.refusing(follow),
+            routes.refusing(follow),
             permission=NO_PERMISSION_REQUIRED,
             operation_id=f"{method.lower()}_linked_attachment",
         )
@@ -62,7 +62,7 @@ def create(request: Request) -> Any:
     """A URL of the record's file for whoever has no credentials: ``<img>``, e-mails."""
     server, target = Server.of(request), request.context.target
     seconds = _expires_in(request, server.settings.values["link_max_age"])
-    link = views.current_link(request, target)
+    link = routes.current_link(request, target)
     expires = int(time.time()) + seconds
     token = server.signer.sign(link, expires)
     url = f"{own_base_url(request)}{target.uri[1:]}/attachment/link/{token}"
@@ -72,17 +72,17 @@ def create(request: Request) -> Any:
 def follow(request: Request) -> Response:
     """Serve the file that a signed link is for."""
     refuse_in_batch(request)
-    server, target = Server.of(request), views.target_of(request)
+    server, target = Server.of(request), routes.target_of(request)
     token = Token.read(request.matchdict["token"])
     if token is None:
         raise Refused("link_invalid")
     if token.expires < time.time():
         raise Refused("link_expired")
     record = lookup.find(request, target)
-    link = views.held_link(request, target, record, token.file_id)
+    link = routes.held_link(request, target, record, token.file_id)
     if link is None or not server.signer.opens(token, link):
         raise Refused("link_invalid")
-    return views.serve(request, target, link, public=False)
+    return routes.serve(request, target, link, public=False)
 
 
 def _expires_in(request: Request, most: int) -> int:

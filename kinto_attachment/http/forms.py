@@ -24,7 +24,7 @@ from pyramid.request import Request
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart, StoredAttachment
-from kinto_attachment.bodies import Body
+from kinto_attachment.http.bodies import Body
 from kinto_attachment.storage import CHUNK_SIZE
 
 MAX_FIELD_BYTES = 1024 * 1024
