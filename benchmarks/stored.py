@@ -14,7 +14,7 @@ from benchmarks.table import Row
 from benchmarks.user import COLLECTION, User
 from kinto_attachment import keys
 from kinto_attachment.commands.environment import kinto
-from kinto_attachment.garbage import Collector, Report
+from kinto_attachment.maintenance.garbage import Collector, Report
 from tests import processes
 
 FIELDS = (

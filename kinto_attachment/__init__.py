@@ -10,7 +10,7 @@ __version__ = "10.0.0.dev0"
 PARTS = (
     "http",
     "agreement",
-    "migrations",
+    "maintenance.migration",
     "demo_page",
 )
 

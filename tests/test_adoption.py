@@ -14,7 +14,7 @@ import sqlalchemy
 import transaction
 
 from kinto_attachment import keys
-from kinto_attachment.migrations import Migration
+from kinto_attachment.maintenance.migration import Migration
 from kinto_attachment.rows.interface import PAGE
 from tests import processes
 from tests.faults.harness import collect

@@ -8,7 +8,7 @@ import transaction
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import __version__
-from kinto_attachment.verification import RESULT
+from kinto_attachment.records.verified import RESULT
 from tests.parts import ATTACHMENT, COLLECTION, RECORD, Client, Server, every_backend
 
 

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto.core.storage.exceptions import BackendError
 
     from kinto_attachment.commands.environment import kinto
-    from kinto_attachment.copying import Report
+    from kinto_attachment.maintenance.copying import Report
     from kinto_attachment.storage import StorageError
 
     report = Report()
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any) -> None:
-    from kinto_attachment.copying import PROBLEMS, Copier
+    from kinto_attachment.maintenance.copying import PROBLEMS, Copier
     from kinto_attachment.rows import rows_of
     from kinto_attachment.rows.links import Link
 
@@ -74,9 +74,9 @@ def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any)
 
 def _refusal(registry: Any, other: Any) -> str | None:
     """Why nothing is copied at all, and what to do."""
-    from kinto_attachment import migrations
     from kinto_attachment.attachments import custody
-    from kinto_attachment.copying import are_one
+    from kinto_attachment.maintenance import migration
+    from kinto_attachment.maintenance.copying import are_one
     from kinto_attachment.storage import Marked, lacks
 
     source, destination = registry.attachments.storage, other.attachments.storage
@@ -90,7 +90,7 @@ def _refusal(registry: Any, other: Any) -> str | None:
             "The backend of one of the stores can't read or list files, so a copy could not be"
             " checked: write base_path, aws.bucket_name or gcloud.bucket_name in its place."
         )
-    if migrations.is_due(registry):
+    if migration.is_due(registry):
         return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
     reason = custody.refusal(registry)
     if reason:

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
-    from kinto_attachment.ceiling import AboveCeiling
     from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.maintenance.ceiling import AboveCeiling
     from kinto_attachment.storage import StorageError, lacks
 
     with kinto(arguments.ini) as registry, progress(" objects") as tick:
@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _examine(arguments: argparse.Namespace, registry: Any, tick: Any) -> int:
     from kinto_attachment.attachments import custody
-    from kinto_attachment.inspection import Inspector
-    from kinto_attachment.repair import Repairer
+    from kinto_attachment.maintenance.doctor.inspection import Inspector
+    from kinto_attachment.maintenance.doctor.repair import Repairer
 
     refusal = custody.refusal(registry) if arguments.repair else None
     if refusal:
@@ -95,7 +95,7 @@ def _show(finding: Any, as_json: bool, number: int) -> None:
 
 
 def _summary(counted: Counter[str], repaired: int, arguments: argparse.Namespace) -> None:
-    from kinto_attachment.judgement import KINDS
+    from kinto_attachment.maintenance.doctor.findings import KINDS
 
     if arguments.json:
         found = {kind: counted[kind] for kind in KINDS}

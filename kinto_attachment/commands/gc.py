@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
     from kinto_attachment.attachments import custody
-    from kinto_attachment.ceiling import AboveCeiling
     from kinto_attachment.commands.environment import kinto
-    from kinto_attachment.garbage import Collector
+    from kinto_attachment.maintenance.ceiling import AboveCeiling
+    from kinto_attachment.maintenance.garbage import Collector
     from kinto_attachment.storage import StorageError
 
     with kinto(arguments.ini) as registry, progress(" objects") as tick:

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto.core.utils import sqlalchemy
 
     from kinto_attachment.commands.environment import kinto
-    from kinto_attachment.relocation import Move, Report
+    from kinto_attachment.maintenance.relocation import Move, Report
 
     move, report = Move(arguments.old, arguments.new), Report()
     refusal = move.mistake()
@@ -70,8 +70,8 @@ def _refusal(registry: Any) -> str | None:
     """Why nothing can be changed in this database, and what to do."""
     from pyramid.settings import asbool
 
-    from kinto_attachment import migrations
     from kinto_attachment.attachments import custody
+    from kinto_attachment.maintenance import migration
     from kinto_attachment.storage import StorageError
 
     if asbool(registry.settings["readonly"]):
@@ -81,7 +81,7 @@ def _refusal(registry: Any) -> str | None:
             "The ini has kinto.transaction_per_request = false, so a change could not be undone"
             " where it fails: take a copy of the ini without that line."
         )
-    if migrations.is_due(registry):
+    if migration.is_due(registry):
         return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
     try:
         reason = custody.refusal(registry)
@@ -91,7 +91,7 @@ def _refusal(registry: Any) -> str | None:
 
 
 def _relocate(arguments: argparse.Namespace, registry: Any, move: Any, report: Any) -> None:
-    from kinto_attachment.relocation import Relocation
+    from kinto_attachment.maintenance.relocation import Relocation
 
     def refused(record_uri: str, reason: str) -> None:
         if arguments.json:

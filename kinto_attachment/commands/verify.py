@@ -21,8 +21,8 @@ from kinto_attachment.commands.reporting import (
 )
 
 if TYPE_CHECKING:
-    from kinto_attachment.verification import Finding, Progress
-    from kinto_attachment.verification_state import StateFile
+    from kinto_attachment.maintenance.verification.state import StateFile
+    from kinto_attachment.maintenance.verification.verifier import Finding, Progress
 
 NAME = "verify"
 
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto.core.storage.exceptions import BackendError
 
     from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
     from kinto_attachment.storage import StorageError, lacks
-    from kinto_attachment.verification_state import StateFile, UnusableState
 
     ini = os.path.abspath(arguments.ini)
     state = StateFile(arguments.state, f"--ini {ini} --sample {arguments.sample:g}%")
@@ -87,9 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace, registry: Any, state: "StateFile") -> "Progress":
-    from kinto_attachment.pace import Pace
+    from kinto_attachment.maintenance.verification.pace import Pace
+    from kinto_attachment.maintenance.verification.verifier import Verifier
+    from kinto_attachment.records.verified import publish
     from kinto_attachment.rows import rows_of
-    from kinto_attachment.verification import Verifier, publish
 
     begin = state.load()
     with _kept(state, arguments), progress(" files") as tick:
@@ -167,7 +168,7 @@ def _percent(text: str) -> float:
 
 
 def _rate(text: str) -> float:
-    from kinto_attachment.pace import rate_of
+    from kinto_attachment.maintenance.verification.pace import rate_of
 
     try:
         return rate_of(text)

@@ -9,8 +9,8 @@ from pyramid.request import Request
 from pyramid.settings import asbool
 
 from kinto_attachment.attachments.custody import Custody
+from kinto_attachment.records.verified import last_result
 from kinto_attachment.storage import Storage
-from kinto_attachment.verification import last_result
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
-from kinto_attachment.copying import Copier, Report
+from kinto_attachment.maintenance.copying import Copier, Report
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import StorageUnavailable

@@ -10,7 +10,7 @@ import pytest
 import transaction
 
 from kinto_attachment.commands.doctor import REPAIRS
-from kinto_attachment.judgement import KINDS
+from kinto_attachment.maintenance.doctor.findings import KINDS
 from tests import processes
 from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
 from tests.readme import example, table

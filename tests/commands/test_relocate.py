@@ -14,7 +14,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
-from kinto_attachment.relocation import Change, Move, Relocation, Report
+from kinto_attachment.maintenance.relocation import Change, Move, Relocation, Report
 from kinto_attachment.rows.links import Link
 from tests.faults.harness import Database
 from tests.parts import (

@@ -20,17 +20,12 @@ from kinto.core.metrics import IMetricsService, NoOpMetricsService
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
-from kinto_attachment.pace import Pace, Stopped, rate_of
+from kinto_attachment.maintenance.verification.pace import Pace, Stopped, rate_of
+from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
+from kinto_attachment.maintenance.verification.verifier import Finding, Progress, Verifier
+from kinto_attachment.records.verified import last_result, publish
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage.remote import MARK
-from kinto_attachment.verification import (
-    Finding,
-    Progress,
-    Verifier,
-    last_result,
-    publish,
-)
-from kinto_attachment.verification_state import StateFile, UnusableState
 from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
 from tests.processes import started, write_ini
 from tests.storage_parts import (

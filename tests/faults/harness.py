@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy
 import transaction
 
-from kinto_attachment.garbage import Collector, Report
+from kinto_attachment.maintenance.garbage import Collector, Report
 from kinto_attachment.storage import StorageFull, StorageUnavailable
 from tests.parts import Server
 

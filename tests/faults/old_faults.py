@@ -231,7 +231,7 @@ def foreign_files_go() -> None:
     def is_wanted(self: Any, finding: Any) -> bool:
         return True
 
-    put("kinto_attachment.repair:Repairer._is_wanted", is_wanted)
+    put("kinto_attachment.maintenance.doctor.repair:Repairer._is_wanted", is_wanted)
 
 
 def the_last_one_decides() -> None:

@@ -316,7 +316,7 @@ def test_an_ini_that_cannot_be_used_is_one_sentence_and_2(
 
 def test_a_link_that_its_record_names_again_is_put_back(server: Server) -> None:
     (link,) = server.rows().of_records([f"{COLLECTION}/records/r0"])
-    from kinto_attachment.garbage import Collector
+    from kinto_attachment.maintenance.garbage import Collector
 
     removed = Collector(server.registry, 0)._remove_link(Link(**vars(link)))
 

@@ -85,7 +85,7 @@ def _of_8(server: Server) -> None:
 
 
 def _migrated(server: Server) -> None:
-    from kinto_attachment.migrations import Migration
+    from kinto_attachment.maintenance.migration import Migration
 
     _of_8(server)
     forget_migration(server)

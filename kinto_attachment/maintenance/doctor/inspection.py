@@ -15,8 +15,7 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
-from kinto_attachment.garbage import Collector
-from kinto_attachment.judgement import (
+from kinto_attachment.maintenance.doctor.findings import (
     DEAD_LINK,
     FORGED,
     HASH,
@@ -30,6 +29,7 @@ from kinto_attachment.judgement import (
     Judge,
     Seen,
 )
+from kinto_attachment.maintenance.garbage import Collector
 from kinto_attachment.plugin import Server
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow

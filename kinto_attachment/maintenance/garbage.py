@@ -16,7 +16,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.attachments.adoption import PublishedLinks
-from kinto_attachment.ceiling import Ceiling, exceeds
+from kinto_attachment.maintenance.ceiling import Ceiling, exceeds
 from kinto_attachment.plugin import Server
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE
@@ -112,7 +112,7 @@ class Collector:
 
         :param ceiling: per cent of the files that were counted; what has come to be found since
             may not go beyond it either.
-        :raises kinto_attachment.ceiling.AboveCeiling: where it would.
+        :raises kinto_attachment.maintenance.ceiling.AboveCeiling: where it would.
         """
         allowed = Ceiling(report.total, ceiling, report.findings)
         for _, dead in self.dead_links():

@@ -9,11 +9,18 @@ from pyramid.httpexceptions import HTTPException
 
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
-from kinto_attachment.ceiling import FEW, Ceiling, exceeds
-from kinto_attachment.garbage import Collector
-from kinto_attachment.inspection import NOT_OURS, Inspector
-from kinto_attachment.judgement import DEAD_LINK, MISSING, OUTSIDE, UNLINKED, UNNAMED, Finding
 from kinto_attachment.keys import file_id
+from kinto_attachment.maintenance.ceiling import FEW, Ceiling, exceeds
+from kinto_attachment.maintenance.doctor.findings import (
+    DEAD_LINK,
+    MISSING,
+    OUTSIDE,
+    UNLINKED,
+    UNNAMED,
+    Finding,
+)
+from kinto_attachment.maintenance.doctor.inspection import NOT_OURS, Inspector
+from kinto_attachment.maintenance.garbage import Collector
 from kinto_attachment.plugin import Server
 from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
@@ -83,7 +90,7 @@ class Repairer:
 
         :raises kinto_attachment.storage.StorageError: as the store failed. What was mended
             until then stays so.
-        :raises kinto_attachment.ceiling.AboveCeiling: as more has come to be found.
+        :raises kinto_attachment.maintenance.ceiling.AboveCeiling: as more has come to be found.
         """
         acts: dict[str, Callable[[Finding], bool]] = {
             UNLINKED: self._adopt,

@@ -5,24 +5,18 @@ read them: so one id tells all that is done, and a run goes on where another one
 """
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import transaction
-from kinto.core.storage.exceptions import ObjectNotFoundError
 
-from kinto_attachment.pace import Pace
+from kinto_attachment.maintenance.verification.pace import Pace
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link
 from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.storage import Storage, StorageError, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
-
-RESULT = {"resource_name": "attachments-verification", "parent_id": "", "object_id": "last"}
-"""Where Kinto's storage has the result of the last complete run."""
 
 _draw = random.SystemRandom().random
 
@@ -161,30 +155,3 @@ def _difference(link: Link, size: int, digest: str) -> Finding | None:
     if size != link.size:
         return Finding("size", link, link.size, size)
     return Finding("hash", link, link.hash, digest) if digest != link.hash else None
-
-
-def publish(registry: Any, result: Progress, sampled: bool) -> None:
-    """Keep the result of a complete run where all nodes see it, and count it."""
-    row = {
-        "finished": time.time_ns() // 10**6,
-        "files": result.files,
-        "bytes": result.bytes,
-        "damaged": result.damaged,
-        "sampled": sampled,
-    }
-    with transaction.manager:
-        registry.storage.update(obj=row, **RESULT)
-    metrics = getattr(registry, "metrics", None)
-    if metrics is not None:
-        metrics.count("attachment_verified_files", count=result.files)
-        metrics.count("attachment_verify_damaged", count=result.damaged)
-
-
-def last_result(storage: Any) -> dict[str, Any] | None:
-    """The last complete run: ``finished`` (milliseconds since 1970), ``files``, ``bytes`` and
-    ``damaged``, ``sampled``; None where there was none. Callers see to the transaction."""
-    try:
-        row: dict[str, Any] = storage.get(**RESULT)
-    except ObjectNotFoundError:
-        return None
-    return {name: row[name] for name in ("finished", "files", "bytes", "damaged", "sampled")}

@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import asdict
 
-from kinto_attachment.verification import Progress
+from kinto_attachment.maintenance.verification.verifier import Progress
 
 SAVED_EVERY = 1.0
 """Seconds between two writes of a state file: what a killed run may have to do again."""

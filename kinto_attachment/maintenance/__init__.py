@@ -1,0 +1,1 @@
+"""Work on all files and records: it reports, and never prints."""

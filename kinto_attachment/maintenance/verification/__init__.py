@@ -1,0 +1,1 @@
+"""Stored files are read again: in several goes, and not too fast."""
