@@ -9,8 +9,8 @@ from kinto_attachment.commands.remote import run_on_collection
 from kinto_attachment.commands.reporting import Telling
 
 if TYPE_CHECKING:
-    from kinto_attachment.sync.outcomes import Outcome
-    from kinto_attachment.sync.remote import Remote
+    from kinto_attachment.client.outcomes import Outcome
+    from kinto_attachment.client.remote import Remote
 
 NAME = "delete"
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _delete(arguments: argparse.Namespace, remote: "Remote") -> int:
-    from kinto_attachment.sync.removing import remove
+    from kinto_attachment.client.removing import remove
 
     ids, jobs = list(dict.fromkeys(arguments.ids)), arguments.jobs
     telling = Telling(arguments.json, len(ids), " files")

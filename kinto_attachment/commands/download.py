@@ -10,7 +10,7 @@ from kinto_attachment.commands.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.reporting import Telling
 
 if TYPE_CHECKING:
-    from kinto_attachment.sync.remote import Remote
+    from kinto_attachment.client.remote import Remote
 
 NAME = "download"
 
@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _download(arguments: argparse.Namespace, remote: "Remote") -> int:
-    from kinto_attachment.sync.downloading import Downloader, is_complete
-    from kinto_attachment.sync.outcomes import FAILED, Outcome
-    from kinto_attachment.sync.part import taken
+    from kinto_attachment.client.downloading import Downloader, is_complete
+    from kinto_attachment.client.outcomes import FAILED, Outcome
+    from kinto_attachment.client.partial_file import taken
 
     found = remote.records(arguments.ids or None)
     records = {record["id"]: record for record in found if "attachment" in record}

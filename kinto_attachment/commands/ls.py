@@ -9,7 +9,7 @@ from kinto_attachment.commands.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.reporting import CLEAN, printable
 
 if TYPE_CHECKING:
-    from kinto_attachment.sync.remote import Record, Remote
+    from kinto_attachment.client.remote import Record, Remote
 
 NAME = "ls"
 

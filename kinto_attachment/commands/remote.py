@@ -17,7 +17,7 @@ from kinto_attachment.commands.reporting import (
 )
 
 if TYPE_CHECKING:
-    from kinto_attachment.sync.remote import Remote
+    from kinto_attachment.client.remote import Remote
 
 CUT = 141
 """Exit code where nobody reads any more, as shells have it: 128 and SIGPIPE's number."""
@@ -32,7 +32,7 @@ def run_on_collection(
     except ImportError:
         complain("This needs kinto-http: install it with `pip install 'kinto-attachment[sync]'`.")
         return ERROR
-    from kinto_attachment.sync.failures import Unusable
+    from kinto_attachment.client.failures import Unusable
 
     try:
         with ending_on_sigterm():
@@ -56,7 +56,7 @@ def tell_of_nothing(arguments: argparse.Namespace) -> None:
 
 
 def _connected(arguments: argparse.Namespace) -> "Remote":
-    from kinto_attachment.sync.remote import Remote
+    from kinto_attachment.client.remote import Remote
 
     auth = _auth(arguments.auth or os.environ.get(AUTH_VARIABLE))
     remote = Remote(
@@ -70,7 +70,7 @@ def _auth(text: str | None) -> Any:
     """As requests takes it. Never part of a message."""
     from kinto_http import BearerTokenAuth
 
-    from kinto_attachment.sync.failures import Unusable
+    from kinto_attachment.client.failures import Unusable
 
     if not text:
         return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kinto_attachment.sync.outcomes import Outcome
+    from kinto_attachment.client.outcomes import Outcome
 
 CLEAN, FINDINGS, ERROR = 0, 1, 2
 """Exit codes: nothing is wrong, or all is done; something was found; it could not be done."""

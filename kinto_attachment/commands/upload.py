@@ -10,7 +10,7 @@ from kinto_attachment.commands.remote import run_on_collection
 from kinto_attachment.commands.reporting import Telling
 
 if TYPE_CHECKING:
-    from kinto_attachment.sync.remote import Remote
+    from kinto_attachment.client.remote import Remote
 
 NAME = "upload"
 
@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _upload(arguments: argparse.Namespace, remote: "Remote") -> int:
-    from kinto_attachment.sync.failures import Unusable
-    from kinto_attachment.sync.ids import local_files
-    from kinto_attachment.sync.uploading import Uploader
+    from kinto_attachment.client.failures import Unusable
+    from kinto_attachment.client.ids import local_files
+    from kinto_attachment.client.uploading import Uploader
 
     try:
         files = list(local_files(arguments.files))

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import requests
 
+from kinto_attachment.client.failures import Temporary, refusal
+from kinto_attachment.client.ids import record_id
+from kinto_attachment.client.remote import QUERY_LENGTH, groups
+from kinto_attachment.client.transfers import Transfers
 from kinto_attachment.commands import main
-from kinto_attachment.sync.failures import Temporary, refusal
-from kinto_attachment.sync.ids import record_id
-from kinto_attachment.sync.remote import QUERY_LENGTH, groups
-from kinto_attachment.sync.transfers import Transfers
 from tests.commands.front import DROP, Reply, Seen, front, once
 from tests.commands.syncing import USER, Album, statuses, told
 from tests.parts import sha256

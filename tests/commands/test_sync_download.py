@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from kinto_attachment.sync import naming
-from kinto_attachment.sync.part import Damaged, Part
+from kinto_attachment.client import naming
+from kinto_attachment.client.partial_file import Damaged, Part
 from tests.commands.front import DROP, Front, Reply, Seen, front
 from tests.commands.syncing import USER, Album, statuses, told
 from tests.parts import sha256

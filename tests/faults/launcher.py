@@ -26,7 +26,7 @@ import kinto_attachment
 from tests.parts import multipart
 
 PACKAGE = Path(kinto_attachment.__file__).parent
-APART = ("commands", "sync", "demo")
+APART = ("commands", "client", "demo")
 """Folders of what no request runs."""
 
 EXPECTED = {

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kinto_attachment.sync.failures import Failure, Temporary, Tries
-from kinto_attachment.sync.form_body import FileChanged, FormBody
-from kinto_attachment.sync.ids import LocalFile
-from kinto_attachment.sync.remote import Record, Remote
+from kinto_attachment.client.failures import Failure, Temporary, Tries
+from kinto_attachment.client.form_body import FileChanged, FormBody
+from kinto_attachment.client.ids import LocalFile
+from kinto_attachment.client.remote import Record, Remote
 
 UPLOADED, REPLACED, UNCHANGED = "uploaded", "replaced", "unchanged"
 

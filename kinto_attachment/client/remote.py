@@ -8,15 +8,15 @@ from urllib.parse import urlencode, urlsplit
 
 import kinto_http
 
-from kinto_attachment.sync.failures import (
+from kinto_attachment.client.failures import (
     Failure,
     Temporary,
     Tries,
     Unusable,
     named_failures,
 )
-from kinto_attachment.sync.outcomes import FAILED, Outcome
-from kinto_attachment.sync.transfers import ANSWER_TIMEOUT, Transfers, nobody
+from kinto_attachment.client.outcomes import FAILED, Outcome
+from kinto_attachment.client.transfers import ANSWER_TIMEOUT, Transfers, nobody
 
 Record = dict[str, Any]
 Result = TypeVar("Result")

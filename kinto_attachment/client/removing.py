@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from kinto_attachment.sync.crew import results
-from kinto_attachment.sync.failures import Failure
-from kinto_attachment.sync.outcomes import Outcome
-from kinto_attachment.sync.remote import Record, Remote
+from kinto_attachment.client.crew import results
+from kinto_attachment.client.failures import Failure
+from kinto_attachment.client.outcomes import Outcome
+from kinto_attachment.client.remote import Record, Remote
 
 DELETED, GONE = "deleted", "gone"
 
@@ -17,7 +17,7 @@ def remove(
     """Remove what is there; gives what became of each id.
 
     :param whole: the records, too.
-    :raises kinto_attachment.sync.failures.Unusable: where nothing more can be removed.
+    :raises kinto_attachment.client.failures.Unusable: where nothing more can be removed.
     """
     # 8.x and 9.x would make a record, where an attachment is removed from none.
     there = {record["id"]: record for record in remote.records(ids)}

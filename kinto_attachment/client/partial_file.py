@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from kinto_attachment.sync.failures import Unusable
+from kinto_attachment.client.failures import Unusable
 
 READ = 1024 * 1024
 
