@@ -13,7 +13,7 @@ from benchmarks.servers import PUBLISHED
 from benchmarks.table import Row
 from benchmarks.user import COLLECTION, User
 from kinto_attachment import keys
-from kinto_attachment.commands.environment import kinto
+from kinto_attachment.commands.operators.environment import kinto
 from kinto_attachment.maintenance.garbage import Collector, Report
 from tests import processes
 

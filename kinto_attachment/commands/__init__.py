@@ -8,19 +8,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Protocol
 
-from kinto_attachment.commands import (
-    claim,
-    copy,
-    delete,
-    doctor,
-    download,
-    gc,
-    ls,
-    relocate,
-    serve,
-    upload,
-    verify,
-)
+from kinto_attachment.commands import serve
+from kinto_attachment.commands.clients import delete, download, ls, upload
+from kinto_attachment.commands.operators import claim, copy, doctor, gc, relocate, verify
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import transaction
 
-from kinto_attachment.commands.doctor import REPAIRS
+from kinto_attachment.commands.operators.doctor import REPAIRS
 from kinto_attachment.maintenance.doctor.findings import KINDS
 from tests import processes
 from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256

@@ -216,7 +216,7 @@ def test_listeners_see_the_change_after_its_commit_too(
 ) -> None:
     from kinto.core.events import AfterResourceChanged
 
-    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.commands.operators.environment import kinto
 
     server.as_user().upload()
     seen = []
@@ -310,7 +310,7 @@ def first_change(server: Server, relocation: Relocation) -> Change:
 
 @pytest.fixture
 def relocation(ini: Callable[..., str]) -> Iterator[Relocation]:
-    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.commands.operators.environment import kinto
 
     with kinto(ini()) as registry:
         yield Relocation(registry, Move(OLD, NEW), lambda uri, reason: None)

@@ -4,8 +4,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from kinto_attachment.commands.clients.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.options import add_collection
-from kinto_attachment.commands.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.reporting import CLEAN, printable
 
 if TYPE_CHECKING:

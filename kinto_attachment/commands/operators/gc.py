@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
     from kinto_attachment.attachments import custody
-    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling
     from kinto_attachment.maintenance.garbage import Collector
     from kinto_attachment.storage import StorageError

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto.core.storage.exceptions import BackendError
     from kinto.core.utils import sqlalchemy
 
-    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.relocation import Move, Report
 
     move, report = Move(arguments.old, arguments.new), Report()

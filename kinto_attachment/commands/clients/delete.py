@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from kinto_attachment.commands.clients.remote import run_on_collection
 from kinto_attachment.commands.options import add_collection, add_jobs, record_id
-from kinto_attachment.commands.remote import run_on_collection
 from kinto_attachment.commands.reporting import Telling
 
 if TYPE_CHECKING:

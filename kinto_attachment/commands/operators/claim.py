@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
     import transaction
 
-    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.commands.reporting import printable
     from kinto_attachment.storage import StorageError
 

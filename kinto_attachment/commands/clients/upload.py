@@ -5,8 +5,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from kinto_attachment.commands.clients.remote import run_on_collection
 from kinto_attachment.commands.options import add_collection, add_jobs
-from kinto_attachment.commands.remote import run_on_collection
 from kinto_attachment.commands.reporting import Telling
 
 if TYPE_CHECKING:

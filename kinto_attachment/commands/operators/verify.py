@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
     from kinto.core.storage.exceptions import BackendError
 
-    from kinto_attachment.commands.environment import kinto
+    from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
     from kinto_attachment.storage import StorageError, lacks
 

@@ -1,0 +1,1 @@
+"""Commands that work over HTTP, on any machine: they need the extra ``sync``."""

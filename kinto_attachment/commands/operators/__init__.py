@@ -1,0 +1,1 @@
+"""Commands beside a server: they need its ini, its database and its store."""
