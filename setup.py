@@ -85,7 +85,7 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["kinto_attachment", "kinto_attachment.*"]),
-    package_data={"kinto_attachment": ["py.typed", "demo/*"]},
+    package_data={"kinto_attachment": ["py.typed", "demo/static/*"]},
     zip_safe=False,
     install_requires=[
         "kinto>=26",

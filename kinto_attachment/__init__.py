@@ -11,7 +11,7 @@ PARTS = (
     "http",
     "agreement",
     "maintenance.migration",
-    "demo_page",
+    "demo.page",
 )
 
 

@@ -19,7 +19,7 @@ FILES = {
     "api.js": ("api.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
-FOLDER = Path(kinto_attachment.__file__).parent / "demo"
+FOLDER = Path(kinto_attachment.__file__).parent / "demo" / "static"
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def test_without_its_slash_the_address_leads_to_the_page(anybody: Client) -> Non
         "x",
         "demo.css/",
         "demo.css/x",
-        "../demo/demo.css",
-        "..%2Fsettings.py",
-        "%2e%2e/settings.py",
-        "../settings.py",
-        "..\\settings.py",
+        "../static/demo.css",
+        "..%2Fpage.py",
+        "%2e%2e/page.py",
+        "../page.py",
+        "..\\page.py",
         "/etc/passwd",
         "%2Fetc%2Fpasswd",
         "demo.css%00",

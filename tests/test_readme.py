@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import requests
 
-from kinto_attachment import keys, settings
+from kinto_attachment import keys
 from kinto_attachment.attachments.refusals import REFUSALS
 from kinto_attachment.commands import serve
+from kinto_attachment.settings.table import SETTINGS, Setting
 from tests import parts, processes
 from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
 from tests.readme import (
@@ -130,7 +131,7 @@ def test_the_screenshots_are_there_and_small() -> None:
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
-    def shown(setting: settings.Setting) -> str:
+    def shown(setting: Setting) -> str:
         if setting.key == "extensions":
             assert setting.default == setting.parse("default")
             return "`default`"
@@ -141,7 +142,7 @@ def test_the_settings_table_is_that_of_the_code() -> None:
 
     assert table("settings") == [
         [f"`{s.key}`", shown(s), "yes" if s.per_resource else "no", s.meaning]
-        for s in settings.SETTINGS
+        for s in SETTINGS
     ]
 
 

@@ -17,7 +17,7 @@ from pyramid.security import NO_PERMISSION_REQUIRED
 from kinto_attachment.plugin import Server
 from kinto_attachment.storage import Presigning, StorageError, lacks
 
-FOLDER = Path(__file__).parent / "demo"
+FOLDER = Path(__file__).parent / "static"
 PAGE = "index.html"
 TYPES = {
     PAGE: "text/html",

@@ -1,0 +1,1 @@
+"""A page to try attachments on; its files are in static/."""
