@@ -40,9 +40,10 @@ tests-clients: $(VENV)/.clients $(VENV)-published/.done $(VENV)-node/.done $(VEN
 screenshots: $(VENV)/.clients $(VENV)-node/.done $(VENV)-admin/.done ## take the pictures of README again
 	@$(CLIENTS) SCREENSHOTS=screenshots $(VENV)/bin/python -m pytest tests/clients -k screenshot $(ARGS)
 
-lint: $(VENV)/.tests ## check the style and the types
+lint: $(VENV)/.tests ## check the style, the types, and which room imports which
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
 	@$(VENV)/bin/mypy
 
 format: $(VENV)/.tests ## put the code into the project's style

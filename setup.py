@@ -37,6 +37,7 @@ TESTS = [
     "pytest-xdist>=3.8",
     "coverage>=7.10",  # the first that measures subprocesses by itself
     "mypy>=1.16",
+    "import-linter>=2.17",
     "ruff>=0.12",
     "types-tqdm",
     # Real services to run against: S3, Google Cloud Storage, PostgreSQL.

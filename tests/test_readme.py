@@ -141,15 +141,14 @@ def test_the_settings_table_is_that_of_the_code() -> None:
         return f"`{text.lower() if isinstance(setting.default, bool) else text}`"
 
     assert table("settings") == [
-        [f"`{s.key}`", shown(s), "yes" if s.per_resource else "no", s.meaning]
-        for s in SETTINGS
+        [f"`{s.key}`", shown(s), "yes" if s.per_resource else "no", s.meaning] for s in SETTINGS
     ]
 
 
 def test_the_refusals_table_has_every_refusal_with_its_status() -> None:
     rows = table("refusals")
     shown = {(status, reason) for status, _, reason in rows}
-    assert shown == {(str(row.error.code), f"`{reason}`") for reason, row in REFUSALS.items()}
+    assert shown == {(str(row.status), f"`{reason}`") for reason, row in REFUSALS.items()}
     assert len(rows) == len(REFUSALS)
 
 

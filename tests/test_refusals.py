@@ -124,6 +124,25 @@ def test_a_refused_first_upload_leaves_nothing(owner: Client, name: str) -> None
     owner.server.assert_agreement()
 
 
+REASONS = {
+    "no attachment": "missing_file",
+    "two attachments": "second_file",
+    "a forbidden extension": "extension",
+    "a digest in hexadecimal": "bad_digest",
+    "another digest": "digest_differs",
+    "cut in the file": "malformed_body",
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_refusal_names_its_reason_for_programs(owner: Client, name: str) -> None:
+    body, content_type, status, _ = BAD_FORMS[name]
+
+    answer = owner.post(ATTACHMENT, body, content_type, status, **HEADERS.get(name, {}))
+
+    assert answer.json["details"]["reason"] == REASONS[name]
+
+
 @every_backend()
 def test_a_schema_that_refuses_the_record_refuses_the_upload(owner: Client) -> None:
     owner.upload(content=b"old", fields={"data": '{"title": "old"}'})

@@ -6,20 +6,17 @@ Kinto's error body and counts it.
 
 from typing import Any, NamedTuple
 
-from kinto.core.errors import ERRORS
-from pyramid import httpexceptions
-
 
 class Row(NamedTuple):
-    """One refusal: what HTTP says, Kinto's errno, and the sentence for the person."""
+    """One refusal: HTTP's status, the name of Kinto's errno, and the sentence for the person."""
 
-    error: type[httpexceptions.HTTPError]
-    errno: ERRORS
+    status: int
+    errno: str
     sentence: str
 
 
-_INVALID = (httpexceptions.HTTPBadRequest, ERRORS.INVALID_PARAMETERS)
-_POSTED = (httpexceptions.HTTPBadRequest, ERRORS.INVALID_POSTED_DATA)
+_INVALID = (400, "INVALID_PARAMETERS")
+_POSTED = (400, "INVALID_POSTED_DATA")
 
 REFUSALS = {
     "malformed_body": Row(
@@ -64,24 +61,24 @@ REFUSALS = {
         *_INVALID, "Files can't travel in a batch: send this request to /attachment on its own."
     ),
     "too_large": Row(
-        httpexceptions.HTTPRequestEntityTooLarge,
-        ERRORS.REQUEST_TOO_LARGE,
+        413,
+        "REQUEST_TOO_LARGE",
         "The file is larger than the {limit} bytes that are allowed here.",
     ),
     "link_invalid": Row(
-        httpexceptions.HTTPForbidden,
-        ERRORS.FORBIDDEN,
+        403,
+        "FORBIDDEN",
         "This link is not, or no longer, valid: its file may have been replaced or removed. Ask"
         " for a new one.",
     ),
     "link_expired": Row(
-        httpexceptions.HTTPForbidden,
-        ERRORS.FORBIDDEN,
+        403,
+        "FORBIDDEN",
         "This link has expired: ask for a new one.",
     ),
     "form_by_put": Row(
-        httpexceptions.HTTPUnsupportedMediaType,
-        ERRORS.INVALID_PARAMETERS,
+        415,
+        "INVALID_PARAMETERS",
         "A PUT is the file itself, not a form ({content_type}): send the form by POST, as"
         " multipart/form-data, or the file with its own Content-Type.",
     ),
@@ -89,51 +86,51 @@ REFUSALS = {
         *_INVALID, "Content-Range is not supported: send the whole file, and leave it out."
     ),
     "coded_body": Row(
-        httpexceptions.HTTPUnsupportedMediaType,
-        ERRORS.INVALID_PARAMETERS,
+        415,
+        "INVALID_PARAMETERS",
         "The Content-Encoding {coding} is not undone here: send the file as it is.",
     ),
     "no_length": Row(
-        httpexceptions.HTTPLengthRequired,
-        ERRORS.MISSING_CONTENT_LENGTH,
+        411,
+        "MISSING_CONTENT_LENGTH",
         "Content-Length is missing, and this server does not tell whether a body without it is"
         " complete: send it, or a Repr-Digest.",
     ),
     "no_attachment": Row(
-        httpexceptions.HTTPNotFound,
-        ERRORS.MISSING_RESOURCE,
+        404,
+        "MISSING_RESOURCE",
         "The record '{record}' has no attachment.",
     ),
     "file_missing": Row(
-        httpexceptions.HTTPNotFound,
-        ERRORS.MISSING_RESOURCE,
+        404,
+        "MISSING_RESOURCE",
         "The file of the record '{record}' can't be found in the store.",
     ),
     "replaced_meanwhile": Row(
-        httpexceptions.HTTPConflict,
-        ERRORS.CONSTRAINT_VIOLATED,
+        409,
+        "CONSTRAINT_VIOLATED",
         "The attachment of record '{record}' was changed meanwhile: read the record and retry.",
     ),
     "no_space": Row(
-        httpexceptions.HTTPInsufficientStorage,
-        ERRORS.BACKEND,
+        507,
+        "BACKEND",
         "The store has no space left for this file: retry later.",
     ),
     "collection_gone": Row(
-        httpexceptions.HTTPConflict,
-        ERRORS.CONSTRAINT_VIOLATED,
+        409,
+        "CONSTRAINT_VIOLATED",
         "The collection of record '{record}' was deleted meanwhile: create it, and send this"
         " again.",
     ),
     "file_lost": Row(
-        httpexceptions.HTTPServiceUnavailable,
-        ERRORS.BACKEND,
+        503,
+        "BACKEND",
         "The file was removed from the store before record '{record}' could be written: send it"
         " again.",
     ),
     "store_unavailable": Row(
-        httpexceptions.HTTPServiceUnavailable,
-        ERRORS.BACKEND,
+        503,
+        "BACKEND",
         "The store can't be reached or written: retry later.",
     ),
 }

@@ -57,7 +57,7 @@ DEFINITIONS = {
         {"code": _NUMBER, "errno": _NUMBER, "error": _TEXT},
         message=_TEXT,
         info=_TEXT,
-        details={},
+        details={"description": "of a refusal of ours, an object: its `reason`, and the facts"},
     ),
 }
 

@@ -1,13 +1,13 @@
 """A refusal as Kinto's error."""
 
-from kinto.core.errors import http_error
-from pyramid import httpexceptions
+from kinto.core.errors import ERRORS, http_error
+from pyramid.httpexceptions import HTTPError, HTTPInternalServerError, status_map
 from pyramid.request import Request
 
 from kinto_attachment.attachments.refusals import REFUSALS, Refused
 
 
-def as_http_error(request: Request, refused: Refused) -> httpexceptions.HTTPError:
+def as_http_error(request: Request, refused: Refused) -> HTTPError:
     """The response for a refusal, in Kinto's error format; it must be raised, not returned.
 
     Kinto commits the transaction of a 4xx that is returned.
@@ -15,9 +15,12 @@ def as_http_error(request: Request, refused: Refused) -> httpexceptions.HTTPErro
     row = REFUSALS[refused.reason]
     request.registry.metrics.count("attachment_refusals", unique=[("reason", refused.reason)])
     response = http_error(
-        row.error(), errno=row.errno, message=str(refused), details=refused.facts or None
+        status_map[row.status](),
+        errno=ERRORS[row.errno],
+        message=str(refused),
+        details={"reason": refused.reason, **refused.facts},
     )
-    if row.error.code >= httpexceptions.HTTPInternalServerError.code:
+    if row.status >= HTTPInternalServerError.code:
         seconds = request.registry.settings["retry_after_seconds"]
         response.headers["Retry-After"] = str(seconds)
     return response
