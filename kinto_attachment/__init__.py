@@ -24,6 +24,7 @@ def includeme(config: "Configurator") -> None:
     # Imported here: commands for clients should not wait for the server's side, nor need it.
     from kinto_attachment import settings
     from kinto_attachment.attachments.custody import custody_of
+    from kinto_attachment.attachments.locations import Locations
     from kinto_attachment.attachments.signatures import Signer
     from kinto_attachment.http import capability
     from kinto_attachment.http.heartbeat import Heartbeat, verified
@@ -32,12 +33,19 @@ def includeme(config: "Configurator") -> None:
 
     parsed = settings.parse(config.get_settings())
     storage = choose(config, parsed)
-    secret = parsed.values["link_secret"] or config.get_settings()["userid_hmac_secret"]
+    secret = parsed.link_secret or config.get_settings()["userid_hmac_secret"]
     custody = custody_of(storage, config.registry.storage)
-    server = Server(parsed, storage, rolls_back(config.registry), Signer(str(secret)), custody)
+    server = Server(
+        parsed,
+        Locations(parsed.base_url),
+        storage,
+        rolls_back(config.registry),
+        Signer(str(secret)),
+        custody,
+    )
     config.registry.attachments = server
     config.registry.heartbeats["attachments"] = Heartbeat(storage, custody)
-    if parsed.values["verified_in_heartbeat"]:
+    if parsed.verified_in_heartbeat:
         config.registry.heartbeats["attachments_verified"] = verified
     capability.announce(config, server, __version__)
     for part in PARTS:

@@ -6,6 +6,7 @@ from typing import Any
 from pyramid.request import Request
 
 from kinto_attachment.attachments.custody import Custody
+from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.attachments.signatures import Signer
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, lacks
@@ -16,6 +17,7 @@ class Server:
     """Found by requests as ``request.registry.attachments``."""
 
     settings: Settings
+    locations: Locations
     storage: Storage
     rolls_back: bool
     signer: Signer

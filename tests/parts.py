@@ -12,12 +12,17 @@ import webtest
 from kinto.core.testing import get_user_headers
 
 from kinto_attachment import keys
+from kinto_attachment.attachments import intake, sniffing
+from kinto_attachment.attachments.locations import Locations
+from kinto_attachment.attachments.values import FilePart, StoredAttachment
 from kinto_attachment.rows import Rows, rows_of
 from kinto_attachment.rows.links import Link, State, same
-from kinto_attachment.storage import lacks
+from kinto_attachment.settings import Settings
+from kinto_attachment.storage import Storage, lacks
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.remote import MARK
 from kinto_attachment.storage.s3 import S3FileStorage
+from kinto_attachment.targets import Target
 
 OWNER, OTHER = "owner", "other"
 BUCKET = "/buckets/pictures"
@@ -40,6 +45,19 @@ SETTINGS = {
     "kinto.experimental_collection_schema_validation": "true",
     "kinto.attachment.extensions": "default+audio+video",
 }
+
+
+def take_in(
+    part: FilePart, target: Target, settings: Settings, store: Storage
+) -> StoredAttachment:
+    """A file as an upload takes it in, without the upload."""
+    head, chunks = sniffing.peek(part.chunks) if settings.sniff else (None, part.chunks)
+    policy = settings.policy_for(target.bucket_id, target.collection_id)
+    plan = intake.plan(part, head, target, policy)
+    received = intake.receive(plan, chunks, store)
+    locations = Locations(settings.base_url)
+    location = locations.of(received.key, target.uri, plan.file_id, policy.private, "")
+    return intake.seal(plan, received, location, settings.legacy_format)
 
 
 def postgresql_settings(url: str, **more: str) -> dict[str, str]:
@@ -151,9 +169,10 @@ class Server:
     def assert_agreement(self) -> None:
         """Records, links and files say the same, both ways, hashes included."""
         transaction.abort()  # Look at what is committed, and hold no transaction open.
-        settings = self.registry.attachments.settings
+        locations = self.registry.attachments.locations
         records = {
-            (r["uri"], settings.file_id_in(r["attachment"]["location"])): r for r in self.records()
+            (r["uri"], locations.file_id_in(r["attachment"]["location"])): r
+            for r in self.records()
         }
         links = {(link.record_uri, link.file_id): link for link in self.all_links()}
         assert set(records) == set(links)

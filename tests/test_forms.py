@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 from pyramid.request import Request
 
 from kinto_attachment import settings
-from kinto_attachment.attachments import intake
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import (
     Attachment,
@@ -23,11 +23,10 @@ from kinto_attachment.attachments.values import (
 )
 from kinto_attachment.http import bodies, forms
 from kinto_attachment.http.bodies import Body
-from kinto_attachment.http.forms import Form
 from kinto_attachment.storage import CHUNK_SIZE
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.targets import Target
-from tests.parts import multipart
+from tests.parts import multipart, take_in
 
 TARGET = Target("pictures", "album", "first")
 TYPE = "multipart/form-data; boundary=frontier"
@@ -71,6 +70,26 @@ def request(stream: Any, length: Any = None, **headers: str) -> Request:
     return made
 
 
+@dataclass
+class Form:
+    """What a view makes of a form's parts."""
+
+    stored: StoredAttachment
+    fields: dict[str, Any]
+
+
+def read_form(body: Body, store: Callable[[FilePart], StoredAttachment], kind: str = TYPE) -> Form:
+    stored, fields = None, {}
+    for part in forms.parts(body, kind):
+        if isinstance(part, forms.Field):
+            fields[part.name] = part.value
+        else:
+            stored = store(part)
+    if stored is None:
+        raise Refused("missing_file")
+    return Form(stored, fields)
+
+
 class Receiver:
     """A real store in a directory, and what was put there."""
 
@@ -81,7 +100,7 @@ class Receiver:
         self.stored: list[StoredAttachment] = []
 
     def __call__(self, part: FilePart) -> StoredAttachment:
-        self.stored.append(intake.store(part, TARGET, self.settings, self.storage))
+        self.stored.append(take_in(part, TARGET, self.settings, self.storage))
         return self.stored[-1]
 
     def read(
@@ -93,7 +112,7 @@ class Receiver:
         broken: BaseException | None = None,
     ) -> Form:
         stream = Trickle(body, step, broken)
-        return forms.read_form(Body(request(stream, length)), content_type, self)
+        return read_form(Body(request(stream, length)), self, content_type)
 
     def refusal(self, *what: Any, **how: Any) -> Refused:
         with pytest.raises(Refused) as caught:
@@ -177,7 +196,7 @@ def test_a_form_may_be_cut_in_two_pieces_anywhere(receiver: Receiver) -> None:
             def read(self, size: int, pieces: Iterator[bytes] = pieces) -> bytes:
                 return next(pieces)
 
-        form = forms.read_form(Body(request(Two(), len(SMALL))), TYPE, receiver)
+        form = read_form(Body(request(Two(), len(SMALL))), receiver)
 
         assert form.fields == FIELDS, cut
         assert receiver.content(form) == CONTENT, cut
@@ -200,7 +219,7 @@ def test_what_is_before_and_after_the_form_is_passed_over(
 def test_a_body_is_never_read_beyond_its_length(receiver: Receiver) -> None:
     stream = Trickle(SMALL + b"GET / HTTP/1.1\r\n", 64)
 
-    forms.read_form(Body(request(stream, len(SMALL))), TYPE, receiver)
+    read_form(Body(request(stream, len(SMALL))), receiver)
 
     assert stream.at <= len(SMALL)
 
@@ -442,7 +461,7 @@ def test_a_field_that_is_far_too_large_is_not_read_to_its_end(receiver: Receiver
     stream = Trickle(body, CHUNK_SIZE)
 
     with pytest.raises(Refused):
-        forms.read_form(Body(request(stream, len(body))), TYPE, receiver)
+        read_form(Body(request(stream, len(body))), receiver)
 
     assert stream.at <= forms.MAX_FIELD_BYTES + 2 * CHUNK_SIZE
 
@@ -758,9 +777,9 @@ def test_a_large_file_is_handed_on_in_chunks(pattern: bytes) -> None:
 
     if b"frontier" in pattern:
         with pytest.raises(Refused):
-            forms.read_form(body, TYPE, counting(seen))
+            read_form(body, counting(seen))
     else:
-        form = forms.read_form(body, TYPE, counting(seen))
+        form = read_form(body, counting(seen))
         assert form.fields == FIELDS
         assert seen["total"] == SIZE
     assert seen["largest"] <= CHUNK_SIZE + forms.MAX_BOUNDARY + 8

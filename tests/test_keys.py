@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from kinto_attachment import keys, settings
-from kinto_attachment.attachments import intake, naming
+from kinto_attachment.attachments import naming
 from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.targets import Target
+from tests.parts import take_in
 
 TARGET = Target("pictures", "album", "first")
 LONG = 300
@@ -456,7 +457,7 @@ def test_a_file_of_any_name_is_stored_below_the_directory(
     parsed = settings.parse({"attachment.extensions": "any", **rules})
     storage = LocalFileStorage(str(files), fsync=False)
 
-    stored = intake.store(FilePart(sent, None, [b"content"]), TARGET, parsed, storage)
+    stored = take_in(FilePart(sent, None, [b"content"]), TARGET, parsed, storage)
 
     found = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert found == [files / stored.key]

@@ -16,7 +16,6 @@ from pyramid_storage.exceptions import FileNotAllowed
 from pyramid_storage.interfaces import IFileStorage
 
 from kinto_attachment import keys, settings
-from kinto_attachment.attachments import intake
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.storage import (
@@ -29,7 +28,7 @@ from kinto_attachment.storage import (
 )
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.targets import Target
-from tests.parts import ATTACHMENT, Client
+from tests.parts import ATTACHMENT, Client, take_in
 
 ROOT = Path(__file__).parent.parent
 UNSAFE = [
@@ -214,7 +213,7 @@ def test_a_failed_upload_leaves_nothing(storage: LocalFileStorage, files: Path) 
     parsed = settings.parse({"attachment.max_size_bytes": 10, "attachment.folder": "album"})
 
     with pytest.raises(Refused):
-        intake.store(
+        take_in(
             FilePart("a.txt", None, [b"12345", b"67890", b"1"]),
             Target("b", "c", "r"),
             parsed,
@@ -250,8 +249,11 @@ def test_a_file_and_its_new_folders_are_forced_to_disk_unless_switched_off(
 
 FULL = """
 import json, resource, sys
-from kinto_attachment import attachments, settings
+from kinto_attachment import settings
+from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.storage.local import LocalFileStorage
+from kinto_attachment.targets import Target
+from tests.parts import take_in
 
 what, folder = sys.argv[1:]
 storage = LocalFileStorage(folder)
@@ -261,9 +263,8 @@ try:
     if what == "probe":
         storage.probe()
     elif what == "store":
-        part = attachments.FilePart("a.txt", None, chunks)
-        target = attachments.Target("b", "c", "r")
-        attachments.store(part, target, settings.parse({"attachment.folder": "new"}), storage)
+        part, target = FilePart("a.txt", None, chunks), Target("b", "c", "r")
+        take_in(part, target, settings.parse({"attachment.folder": "new"}), storage)
     elif what == "save":
         with open(f"{folder}/../large.txt", "rb") as large:
             storage.save_file(large, "a.txt", folder="new")

@@ -15,8 +15,10 @@ from pyramid_storage.extensions import GROUPS
 
 from kinto_attachment import keys, settings
 from kinto_attachment.attachments import naming, values
+from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.attachments.values import Attachment, FilePart
-from kinto_attachment.settings import SETTINGS, Policy, Settings
+from kinto_attachment.settings import Policy, Settings
+from kinto_attachment.settings.table import SETTINGS
 from kinto_attachment.targets import Target
 from tests.parts import Server
 
@@ -209,6 +211,13 @@ def parse(**written: Any) -> Settings:
     return settings.parse({f"attachment.{k.replace('__', '.')}": v for k, v in written.items()})
 
 
+def value_of(parsed: Settings, key: str) -> Any:
+    """What was read for one row of the table, wherever the settings have it."""
+    if key in PER_RESOURCE:
+        return getattr(parsed.policy_for("", ""), key)
+    return parsed.remote[key] if key in parsed.remote else getattr(parsed, key.replace(".", "_"))
+
+
 def parse_one(key: str, value: Any) -> Settings:
     return settings.parse({f"attachment.{key}": value})
 
@@ -250,7 +259,8 @@ def test_every_setting_has_a_row_here() -> None:
 def test_without_any_setting_the_defaults_hold() -> None:
     parsed = settings.parse({})
 
-    assert parsed.values == {setting.key: setting.default for setting in SETTINGS}
+    for setting in SETTINGS:
+        assert value_of(parsed, setting.key) == setting.default, setting.key
     assert asdict(parsed.policy_for("any", "one")) == {
         "folder": "",
         "keep_old_files": False,
@@ -274,12 +284,12 @@ def test_a_setting_is_read_from_text(key: str, text: str, value: Any) -> None:
     if text.startswith('"'):
         text = text.strip('"')  # Kinto takes JSON's quotes away.
 
-    assert parse_one(key, text).values[key] == value
+    assert value_of(parse_one(key, text), key) == value
 
 
 @pytest.mark.parametrize(("key", "text", "value"), ROWS, ids=names(ROWS))
 def test_a_setting_is_read_from_what_kinto_makes_of_text(key: str, text: str, value: Any) -> None:
-    assert parse_one(key, native_value(text)).values[key] == value
+    assert value_of(parse_one(key, native_value(text)), key) == value
 
 
 @pytest.mark.parametrize(("key", "text", "value"), ROWS, ids=names(ROWS))
@@ -288,7 +298,7 @@ def test_a_setting_is_read_from_the_environment(
 ) -> None:
     monkeypatch.setenv(f"KINTO_ATTACHMENT_{key.replace('.', '_').upper()}", text)
 
-    assert settings.parse({}).values[key] == value
+    assert value_of(settings.parse({}), key) == value
 
 
 @pytest.mark.parametrize("key", PER_RESOURCE)
@@ -303,7 +313,7 @@ def test_a_general_setting_is_in_the_policy_of_every_collection(key: str) -> Non
     [(True, True), (False, False), (1, True), (0, False), ("TRUE", True), (" off ", False)],
 )
 def test_a_boolean_may_be_a_json_value(written: Any, value: bool) -> None:
-    assert parse(randomize=written).values["randomize"] is value
+    assert value_of(parse(randomize=written), "randomize") is value
 
 
 def test_max_size_is_another_spelling_of_max_size_bytes() -> None:
@@ -314,7 +324,7 @@ def test_max_size_is_another_spelling_of_max_size_bytes() -> None:
 
 
 def test_aws_bucket_is_another_spelling_of_aws_bucket_name() -> None:
-    assert parse(aws__bucket="pictures").values["aws.bucket_name"] == "pictures"
+    assert parse(aws__bucket="pictures").remote["aws.bucket_name"] == "pictures"
 
 
 # Buckets and collections
@@ -597,7 +607,7 @@ def test_an_empty_base_url_in_the_environment_is_not_an_absent_one(
 ) -> None:
     monkeypatch.setenv("KINTO_ATTACHMENT_BASE_URL", "")
 
-    assert settings.parse({}).values["base_url"] == ""
+    assert settings.parse({}).base_url == ""
 
 
 @pytest.mark.parametrize("ini", ["named", None])
@@ -687,7 +697,9 @@ def test_the_location_follows_base_url_unless_the_file_is_private(
     parsed = parse() if base_url is None else parse(base_url=base_url)
     key, uri = "album/日 #1%.txt", "/buckets/b/collections/c/records/r"
 
-    assert parsed.location(key, uri, "ID", private, "https://kinto.org/v1/") == location
+    assert (
+        Locations(parsed.base_url).of(key, uri, "ID", private, "https://kinto.org/v1/") == location
+    )
 
 
 @pytest.mark.parametrize(

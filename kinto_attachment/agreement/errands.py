@@ -7,6 +7,7 @@ once more, with the file in hand.
 """
 
 import io
+import logging
 import random
 import re
 import time
@@ -21,12 +22,14 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.attachments import intake
-from kinto_attachment.attachments.file_changes import Fate, Received
+from kinto_attachment.attachments.file_changes import Fate, Incoming
 from kinto_attachment.attachments.values import StoredAttachment
 from kinto_attachment.records import subrequests
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
 from kinto_attachment.targets import Target
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 30
 """How often a record is written that meets conflicts of Kinto's, which last milliseconds."""
@@ -43,7 +46,7 @@ class Errand:
     """What one POST, PUT or DELETE of ``/attachment`` is about.
 
     :param environ: of the request as it came in.
-    :param received: the file that was stored, as soon as it is.
+    :param incoming: the file that comes with it, as soon as it is declared.
     :param change: what the record's PUT or PATCH will say.
     :param exists: whether the record existed when it was last looked at.
     :param passing: whether what failed last was a conflict that passes.
@@ -53,7 +56,7 @@ class Errand:
 
     environ: Mapping[str, Any]
     record_path: str
-    received: Received | None = None
+    incoming: Incoming | None = None
     change: dict[str, Any] | None = None
     exists: bool = False
     passing: bool = False
@@ -78,9 +81,19 @@ class Errand:
         """Whether the client has set a precondition."""
         return "HTTP_IF_MATCH" in self.environ or "HTTP_IF_NONE_MATCH" in self.environ
 
+    def expect(self, key: str) -> None:
+        """A file is about to be stored under this key: from now on it is in this hand."""
+        self.incoming = Incoming(key)
+
     def hold(self, stored: StoredAttachment) -> None:
-        """A file lies in the store: from now on it is in this hand."""
-        self.received = Received(stored)
+        """The file that was expected lies in the store."""
+        self.incoming = Incoming(stored.key, stored)
+
+    def leave_to_gc(self) -> None:
+        """The store does not answer: what it may have kept can't be removed now."""
+        if self.incoming:
+            logger.warning("%s, if it was stored, is left to gc.", self.incoming.key)
+            self.incoming.fate = Fate.UNKNOWN
 
     def note(self, error: BaseException) -> None:
         """Something has failed: does it pass?"""
@@ -185,9 +198,9 @@ def _send(request: Request, errand: Errand, again: Request) -> Response:
 
 def _let_go(registry: Any, errand: Errand) -> None:
     """What is in hand when all is over, and no record has it, goes."""
-    received = errand.received
-    if received and received.fate is Fate.OPEN:
-        intake.forget(registry.attachments.storage, received.stored.key)
+    incoming = errand.incoming
+    if incoming and incoming.fate is Fate.OPEN:
+        intake.forget(registry.attachments.storage, incoming.key)
 
 
 def _carry(event: NewRequest) -> None:

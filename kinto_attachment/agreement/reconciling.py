@@ -16,7 +16,7 @@ from pyramid.request import Request
 from kinto_attachment import keys
 from kinto_attachment.agreement.sources import Sources
 from kinto_attachment.agreement.touched import Touched
-from kinto_attachment.attachments.file_changes import Files, Received
+from kinto_attachment.attachments.file_changes import FileChanges, Incoming
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
@@ -31,7 +31,7 @@ class Reconciler:
     """One settlement.
 
     :param request: whose caller's rights count; None for a command, which has all of them.
-    :param received: the file that this request has stored for a record, if any.
+    :param incoming: the file that this request has stored for a record, if any.
     """
 
     def __init__(
@@ -39,21 +39,21 @@ class Reconciler:
         registry: Any,
         touched: Touched,
         request: Request | None = None,
-        received: Received | None = None,
+        incoming: Incoming | None = None,
     ) -> None:
         server = registry.attachments
-        self._settings = server.settings
+        self._settings, self._locations = server.settings, server.locations
         self._store = server.storage
         self._rows = rows_of(registry.storage)
         self._rolls_back = server.rolls_back
         self._touched = touched
-        self._received = received
-        self._files = Files.current(
+        self._incoming, self._stored = incoming, incoming.stored if incoming else None
+        self._files = FileChanges.current(
             server.storage, lambda: rows_of(registry.storage), server.rolls_back
         )
         self._sources = Sources(registry, self._rows, touched, request)
         self._records: dict[str, RecordRow] = {}
-        own = {received.stored.target.collection_uri} if received else set()
+        own = {self._stored.target.collection_uri} if self._stored else set()
         self._shared_before, self._shared = frozenset(own), set(own)
         self._all_locked = False
         self.refused: dict[Target, Refused] = {}
@@ -168,8 +168,8 @@ class Reconciler:
     def _guess(self, page: list[Target]) -> set[str]:
         said = chain.from_iterable(self._touched.claimed.get(target, ()) for target in page)
         found = {self._file_id(value) for value in said}
-        if self._received:
-            found.add(self._received.stored.file_id)
+        if self._stored:
+            found.add(self._stored.file_id)
         return {file_id for file_id in found if file_id}
 
     def _at_stake(
@@ -237,7 +237,7 @@ class Reconciler:
         found = self._sources.links_for(target, value, file_id) if file_id else []
         if found:
             return found
-        if self._settings.values["accept_unknown_metadata"]:
+        if self._settings.accept_unknown_metadata:
             return []
         if self._sources.stays_unlinked(target, value, file_id):
             return []
@@ -249,19 +249,19 @@ class Reconciler:
         The store is asked once more, under the lock that gc takes too: a file whose form took
         long may have been removed as one that nothing names.
         """
-        if self._received is None or not self._is_received(target):
+        incoming, stored = self._incoming, self._stored
+        if incoming is None or stored is None or stored.target != target:
             return None
-        received, stored = self._received, self._received.stored
         if not same(stored.value, value):
             return None
         if not self._store_has(stored.key, stored.attachment.size):
             raise Refused("file_lost", record=target.record_id)
-        self._files.linked(received)
+        self._files.linked(stored.file_id, incoming)
         self._sources.uploaded = stored.link()
         return self._sources.uploaded
 
     def _is_received(self, target: Target) -> bool:
-        return self._received is not None and self._received.stored.target == target
+        return self._stored is not None and self._stored.target == target
 
     def _store_has(self, key: str, size: int) -> bool:
         if "read" in lacks(self._store):
@@ -300,7 +300,7 @@ class Reconciler:
 
     def _file_id(self, value: Any) -> str | None:
         location = value.get("location") if isinstance(value, dict) else None
-        return self._settings.file_id_in(location)
+        return self._locations.file_id_in(location)
 
 
 def _is_ours_to_judge(row: RecordRow | None) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kinto.core.storage.exceptions import ObjectNotFoundError
 
+from kinto_attachment import record_field
 from kinto_attachment.agreement.touched import Former, Touched
 from kinto_attachment.targets import Target
 
@@ -18,7 +19,7 @@ def copy_of(
     Only ``attachment`` and ``last_modified`` where the storage rolls back.
     """
     if registry.attachments.rolls_back:
-        kept = {name: record.get(name) for name in ("attachment", "last_modified")}
+        kept = {name: record.get(name) for name in (record_field.NAME, "last_modified")}
         return copy.deepcopy(kept), None
     former = {k: v for k, v in copy.deepcopy(record).items() if not k.startswith("__")}
     permissions = registry.permission.get_object_permissions(target.uri)
@@ -53,7 +54,7 @@ def _take_out(registry: Any, target: Target) -> None:
         stored = registry.storage.get(object_id=target.record_id, **where)
     except ObjectNotFoundError:
         return
-    left = {k: v for k, v in stored.items() if k not in ("attachment", "last_modified")}
+    left = {k: v for k, v in stored.items() if k not in (record_field.NAME, "last_modified")}
     registry.storage.update(object_id=target.record_id, obj=left, **where)
 
 
@@ -66,7 +67,7 @@ def _restore(registry: Any, target: Target, former: Former) -> None:
     if stored["last_modified"] == former.record["last_modified"]:
         # Kinto's merge-patch has changed it in place, and has not written it: so do we, since
         # a write would give it another last_modified.
-        value = stored.get("attachment")
+        value = record_field.value_of(stored)
         if isinstance(value, dict) and isinstance(former.value, dict):
             value.clear()
             value.update(copy.deepcopy(former.value))

@@ -67,6 +67,7 @@ class Sources:
         self, registry: Any, rows: Rows, touched: Touched, request: Request | None
     ) -> None:
         self._settings = registry.attachments.settings
+        self._locations = registry.attachments.locations
         self._rows = rows
         self._touched = touched
         self._request = request
@@ -145,7 +146,7 @@ class Sources:
 
     def _published_links(self, target: Target, value: Any) -> list[Link]:
         """The links of a copy, and of the record of 8.x or 9.x that it is one of."""
-        key = self._settings.key_in(value.get("location"))
+        key = self._locations.foreign_key_in(value.get("location"))
         published = list(self._published.to_files([key] if key else []))
         values = self._rows.values([link.record_uri for link in published])
         for link in published:

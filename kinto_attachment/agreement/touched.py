@@ -13,6 +13,7 @@ from typing import Any
 from kinto.core.events import ACTIONS, ResourceChanged
 from pyramid.request import Request
 
+from kinto_attachment import record_field
 from kinto_attachment.rows.links import same
 from kinto_attachment.targets import Target
 
@@ -35,7 +36,7 @@ class Former:
     @property
     def value(self) -> Any:
         """Its ``attachment``, or None."""
-        return self.record.get("attachment")
+        return record_field.value_of(self.record)
 
 
 @dataclass
@@ -108,9 +109,9 @@ class Touched:
                 if payload.get("action") == _CREATE:
                     self.created.add(target)
                 self.collections.add(target.collection_uri)
-                if not same(old.get("attachment"), new.get("attachment")):
+                if not same(record_field.value_of(old), record_field.value_of(new)):
                     said = self.claimed.setdefault(target, [])
-                    said += [copy.deepcopy(side.get("attachment")) for side in (old, new)]
+                    said += [copy.deepcopy(record_field.value_of(side)) for side in (old, new)]
 
 
 _CREATE, _DELETE = ACTIONS.CREATE.value, ACTIONS.DELETE.value

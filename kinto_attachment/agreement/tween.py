@@ -17,6 +17,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.tweens import EXCVIEW
 
+from kinto_attachment import record_field
 from kinto_attachment.agreement import restoring
 from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.agreement.reconciling import Reconciler
@@ -90,10 +91,10 @@ def settle(request: Request, touched: Touched, errand: Errand | None = None) -> 
 
     :raises pyramid.httpexceptions.HTTPError: a record has a value that it may not have.
     """
-    received = errand.received if errand is not None and errand.change is not None else None
+    incoming = errand.incoming if errand is not None and errand.change is not None else None
     if not touched:
         return
-    reconciler = Reconciler(request.registry, touched, request, received)
+    reconciler = Reconciler(request.registry, touched, request, incoming)
     try:
         with request.registry.metrics.timer("attachment_settle_seconds"):
             reconciler.settle()
@@ -159,7 +160,7 @@ def _target(request: Request) -> Target | None:
 
 def _former(request: Request, target: Target, record: dict[str, Any]) -> Former:
     copied, permissions = restoring.copy_of(request.registry, target, record)
-    return Former(copied, _had_a_link(request, target, record.get("attachment")), permissions)
+    return Former(copied, _had_a_link(request, target, record_field.value_of(record)), permissions)
 
 
 def _had_a_link(request: Request, target: Target, value: Any) -> bool:

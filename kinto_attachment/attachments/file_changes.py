@@ -1,8 +1,8 @@
 """The files of one transaction: what becomes of them is decided by how it ends.
 
 A ``transaction`` data manager is the only mechanism that sees success, abort and a failing
-COMMIT alike. Kinto's after-commit hook makes ``transaction`` call :meth:`Files.abort` once more
-on every manager *after* success, so this one is inert once settled.
+COMMIT alike. Kinto's after-commit hook makes ``transaction`` call :meth:`FileChanges.abort` once
+more on every manager *after* success, so this one is inert once settled.
 
 Between our vote and the end nobody knows how it ended: a signal may interrupt the COMMIT, its
 answer may be lost, or a second database may refuse after the first one has committed. Then the
@@ -25,11 +25,11 @@ from kinto_attachment.storage import Storage, StorageError
 logger = logging.getLogger(__name__)
 
 MAX_REMOVALS = 10_000
-"""Files removed inside one response; what is beyond is left to ``kinto-attachment gc``."""
+"""FileChanges removed inside one response; what is beyond is left to ``kinto-attachment gc``."""
 
 
 class Fate(Enum):
-    """What became of a file that was received."""
+    """What became of a file that came in."""
 
     OPEN = "its record was not written, so far"
     SETTLED = "its record was written"
@@ -37,18 +37,21 @@ class Fate(Enum):
 
 
 @dataclass
-class Received:
-    """A file that lies in the store, while its record is still to be written.
+class Incoming:
+    """A file on its way to its record, declared before its first byte is stored.
 
-    Whoever received it removes it, unless its fate is another one than OPEN in the end.
+    Whoever has declared it removes it, unless its fate is another one than OPEN in the end.
+
+    :param stored: what became of it, once it lies in the store as a whole.
     """
 
-    stored: StoredAttachment
+    key: str
+    stored: StoredAttachment | None = None
     fate: Fate = Fate.OPEN
 
 
 @implementer(IDataManager)
-class Files:
+class FileChanges:
     """What the current transaction does to the store.
 
     :param rows: makes the rows of Kinto's storage.
@@ -65,25 +68,25 @@ class Files:
         self._rolls_back = rolls_back
         self._voted = self._doubtful = self._settled = False
         self.transaction_id: str | None = None
-        self._linked: dict[str, Received] = {}
+        self._linked: dict[str, Incoming] = {}
         self._discarded: dict[str, str] = {}
         self._left_to_gc = 0
 
     @classmethod
-    def current(cls, store: Storage, rows: Callable[[], Rows], rolls_back: bool) -> "Files":
+    def current(cls, store: Storage, rows: Callable[[], Rows], rolls_back: bool) -> "FileChanges":
         """The one of the running transaction, joined to it on first use."""
         running = transaction.get()
         try:
-            files: Files = running.data(store)
+            files: FileChanges = running.data(store)
         except KeyError:
             files = cls(store, rows, rolls_back)
             running.set_data(store, files)
             running.join(files)
         return files
 
-    def linked(self, received: Received) -> None:
-        """The record and the link of a received file were written."""
-        self._linked[received.stored.file_id] = received
+    def linked(self, file_id: str, incoming: Incoming) -> None:
+        """The record and the link of a file that came in were written."""
+        self._linked[file_id] = incoming
 
     def discard(self, file_id: str, key: str) -> None:
         """Nothing names this file any more: it goes once the transaction has succeeded.
@@ -117,8 +120,8 @@ class Files:
         is asked for in :meth:`abort`, which follows."""
         if self._voted and self._rolls_back:
             self._doubtful = True
-            for received in self._linked.values():
-                received.fate = Fate.UNKNOWN
+            for incoming in self._linked.values():
+                incoming.fate = Fate.UNKNOWN
         else:
             self._settle(False)
 
@@ -144,16 +147,16 @@ class Files:
         if not self._rolls_back:
             self._settle_by_links()
             return
-        for received in self._linked.values():
-            received.fate = Fate.SETTLED if success else Fate.OPEN
+        for incoming in self._linked.values():
+            incoming.fate = Fate.SETTLED if success else Fate.OPEN
         if success:
             self._remove(self._discarded.values())
 
     def _settle_by_links(self) -> None:
         """Where nothing is undone, what was written counts, whatever was answered."""
         held = self._rows().held({*self._linked, *self._discarded})
-        for file_id, received in self._linked.items():
-            received.fate = Fate.SETTLED if file_id in held else Fate.OPEN
+        for file_id, incoming in self._linked.items():
+            incoming.fate = Fate.SETTLED if file_id in held else Fate.OPEN
         self._remove([key for file_id, key in self._discarded.items() if file_id not in held])
 
     def _remove(self, doomed: Collection[str]) -> None:
@@ -165,4 +168,4 @@ class Files:
         try:
             self._store.delete_many(doomed)
         except StorageError as error:
-            logger.error("Files are left to gc: %s", error)
+            logger.error("FileChanges are left to gc: %s", error)

@@ -1,9 +1,13 @@
-"""The domain: a file part that comes in becomes a stored attachment. No request in sight."""
+"""A file comes in: it is planned, received, and sealed. No request in sight.
+
+Whoever takes a file in does the three in this order, in one request or in several, and sees to
+it that what a plan names goes again if nothing comes of it (:func:`forget`).
+"""
 
 import hashlib
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from kinto_attachment import keys
 from kinto_attachment.attachments import sniffing
@@ -16,34 +20,44 @@ from kinto_attachment.attachments.values import (
     StoredAttachment,
     legacy_value,
 )
-from kinto_attachment.settings import Settings
-from kinto_attachment.storage import (
-    Storage,
-    StorageError,
-    StorageSilent,
-    Writer,
-)
+from kinto_attachment.settings import Policy
+from kinto_attachment.storage import Storage, StorageError, Writer
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
 
 
-def store(
-    part: FilePart,
-    target: Target,
-    settings: Settings,
-    storage: Storage,
-    expected: ExpectedDigest | None = None,
-    server_url: str = "",
-) -> StoredAttachment:
-    """Stream a file into the store under a fresh key: hash, limit and write in one pass.
+@dataclass(frozen=True)
+class Plan:
+    """What a file will be called and where it will lie. Nothing is stored yet."""
 
-    :param server_url: the server's own ``…/v1/``, before locations that must be absolute.
-    :raises Refused: extension, content, size or digest; nothing is left in the store then.
-    :raises kinto_attachment.storage.StorageError: as the store failed; nothing is left.
+    file_id: str
+    key: str
+    target: Target
+    filename: str
+    mimetype: str
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Received:
+    """Bytes that lie in the store.
+
+    :param key: the plan's, or the one that a store of another make has chosen.
+    :param size: in bytes.
     """
-    policy = settings.policy_for(target.bucket_id, target.collection_id)
-    head, chunks = sniffing.peek(part.chunks) if settings.sniff else (None, part.chunks)
+
+    key: str
+    sha256: bytes
+    size: int
+
+
+def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> Plan:
+    """Decide name, media type and key of a file, before its first byte is stored.
+
+    :param head: the first bytes; None where nobody looks into files.
+    :raises Refused: extension or content.
+    """
     filename, mimetype = name_and_type(part, target, policy, head)
     if not policy.allows(keys.extension(filename)):
         allowed = ", ".join(sorted(policy.extensions or ()))
@@ -53,26 +67,52 @@ def store(
         raise Refused("content_differs", filename=filename, content=content, mimetype=mimetype)
     file_id = keys.new_id()
     key = key_for(file_id, filename, target, policy)
-    writer = storage.open_writer(key, mimetype=mimetype, filename=filename, private=policy.private)
+    return Plan(file_id, key, target, filename, mimetype, policy)
+
+
+def receive(
+    plan: Plan, chunks: Iterable[bytes], store: Storage, expected: ExpectedDigest | None = None
+) -> Received:
+    """Stream a file into the store: hash, limit and write in one pass.
+
+    :raises Refused: size or digest.
+    :raises kinto_attachment.storage.StorageError: as the store failed.
+    """
+    policy = plan.policy
+    writer = store.open_writer(
+        plan.key, mimetype=plan.mimetype, filename=plan.filename, private=policy.private
+    )
     try:
-        digest, size = _receive(chunks, writer, policy.max_size_bytes)
+        digest, size = _copy(chunks, writer, policy.max_size_bytes)
         if expected and digest != expected.sha256:
             raise Refused("digest_differs", header=expected.header)
-        key = writer.close() or key
-    except BaseException as error:
+        key = writer.close() or plan.key
+    except BaseException:
         writer.abort()
-        if isinstance(error, StorageSilent):
-            logger.warning("%s, if it was stored, is left to gc.", key)
-        else:
-            forget(storage, key)
         raise
-    location = settings.location(key, target.uri, file_id, policy.private, server_url)
-    attachment = Attachment(filename, digest.hex(), location, mimetype, size)
-    value = legacy_value(attachment, key) if settings.legacy_format else asdict(attachment)
-    return StoredAttachment(file_id, key, target, attachment, value)
+    return Received(key, digest, size)
 
 
-def _receive(chunks: Iterable[bytes], writer: Writer, limit: int) -> tuple[bytes, int]:
+def seal(plan: Plan, received: Received, location: str, legacy_format: bool) -> StoredAttachment:
+    """What the record is to say of a received file."""
+    digest = received.sha256.hex()
+    attachment = Attachment(plan.filename, digest, location, plan.mimetype, received.size)
+    value = legacy_value(attachment, received.key) if legacy_format else asdict(attachment)
+    return StoredAttachment(plan.file_id, received.key, plan.target, attachment, value)
+
+
+def forget(store: Storage, key: str) -> None:
+    """Remove what a store may have kept although it reported a failure.
+
+    The key was made a moment ago and nobody else knows it.
+    """
+    try:
+        store.delete(key)
+    except StorageError as error:
+        logger.warning("%s is left to gc: %s", key, error)
+
+
+def _copy(chunks: Iterable[bytes], writer: Writer, limit: int) -> tuple[bytes, int]:
     """Hash, count and write in one pass; returns the SHA-256 and the size in bytes."""
     digest, size = hashlib.sha256(), 0
     for chunk in chunks:
@@ -82,14 +122,3 @@ def _receive(chunks: Iterable[bytes], writer: Writer, limit: int) -> tuple[bytes
         digest.update(chunk)
         writer.write(chunk)
     return digest.digest(), size
-
-
-def forget(storage: Storage, key: str) -> None:
-    """Remove what a store may have kept although it reported a failure.
-
-    The key was made a moment ago and nobody else knows it.
-    """
-    try:
-        storage.delete(key)
-    except StorageError as error:
-        logger.warning("%s is left to gc: %s", key, error)

@@ -35,7 +35,7 @@ POLICY = (
 
 def includeme(config: Configurator) -> None:
     """Serve the page where it is asked for: a server in production does without."""
-    if not config.registry.attachments.settings.values["demo"]:
+    if not config.registry.attachments.settings.demo:
         return
     for name, path, view in (
         ("attachments-demo", "/attachments", redirect),
@@ -84,7 +84,7 @@ def _pictures_elsewhere(request: Request) -> str:
     with contextlib.suppress(StorageError):  # The page works without pictures.
         if "read" in lacks(storage):
             url = storage.url("picture.png")
-        elif server.settings.values["download"] == "redirect" and isinstance(storage, Presigning):
+        elif server.settings.download == "redirect" and isinstance(storage, Presigning):
             url = storage.presigned_url("picture.png", "picture.png", "image/png", 1)
     scheme, host = urlsplit(url or "")[:2]
     return f" {scheme}://{host}" if host else ""

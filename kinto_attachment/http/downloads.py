@@ -83,9 +83,9 @@ def respond(request: Request, server: Server, link: Link, public: bool) -> Respo
     :raises FileNotFoundError: where the store has lost it.
     :raises kinto_attachment.storage.StorageError: as the store failed.
     """
-    values, storage = server.settings.values, server.storage
-    max_age = values["public_max_age"]
-    headers = {"Cache-Control": f"public, max-age={max_age}" if public else PRIVATE}
+    settings, storage = server.settings, server.storage
+    kept = f"public, max-age={settings.public_max_age}"
+    headers = {"Cache-Control": kept if public else PRIVATE}
     url = _url_of_the_store(request, server, link)
     if url and link.hash in request.if_none_match:
         return HTTPNotModified(headers={**headers, "ETag": f'"{link.hash}"'})
@@ -98,8 +98,8 @@ def respond(request: Request, server: Server, link: Link, public: bool) -> Respo
         "X-Content-Type-Options": "nosniff",
     }
     found = storage.stat(link.key)
-    if values["accel_redirect"] and link.hash not in request.if_none_match:
-        headers["X-Accel-Redirect"] = values["accel_redirect"] + quote(link.key)
+    if settings.accel_redirect and link.hash not in request.if_none_match:
+        headers["X-Accel-Redirect"] = settings.accel_redirect + quote(link.key)
         return _described(Stream(request=request, headerlist=[*headers.items()]), link, found)
     return _streamed(request, storage, link, found, headers)
 
@@ -165,7 +165,7 @@ def _url_of_the_store(request: Request, server: Server, link: Link) -> str | Non
         if not url.startswith(("https://", "http://")):
             raise Unsupported(f"{link.key} can't be downloaded: the backend says {url!r}")
         return url
-    redirects = server.settings.values["download"] == "redirect" and request.method == "GET"
+    redirects = server.settings.download == "redirect" and request.method == "GET"
     if redirects and isinstance(storage, Presigning):
         return storage.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)
     return None

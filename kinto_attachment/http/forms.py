@@ -6,8 +6,8 @@ Nothing here keeps more of the file than one chunk. ``cgi``, ``request.POST`` an
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 from urllib.parse import unquote
@@ -22,8 +22,9 @@ from multipart import (
 )
 from pyramid.request import Request
 
+from kinto_attachment import record_field
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.attachments.values import FilePart, StoredAttachment
+from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.http.bodies import Body
 from kinto_attachment.storage import CHUNK_SIZE
 
@@ -45,11 +46,11 @@ URL_ENCODED = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
-class Form:
-    """What a body holds: the stored file and the changes to the record."""
+class Field:
+    """A part of a form that is no file: ``data`` or ``permissions``, an object."""
 
-    stored: StoredAttachment
-    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
+    name: str
+    value: dict[str, Any]
 
 
 def boundary_of(content_type: str) -> str:
@@ -60,38 +61,24 @@ def boundary_of(content_type: str) -> str:
     return boundary
 
 
-def read_form(
-    body: Body, content_type: str, store: Callable[[FilePart], StoredAttachment]
-) -> Form:
-    """Read a multipart form in one pass; ``store`` consumes the file while it passes.
+def parts(body: Body, content_type: str) -> Iterator[FilePart | Field]:
+    """The parts of a multipart form, in one pass. The file's chunks are there only until the next
+    part is asked for.
 
-    :raises Refused: for anything that is not one ``attachment`` with, at most, ``data`` and
-        ``permissions`` beside it.
+    :raises Refused: for anything that is not an ``attachment`` with, at most, ``data`` and
+        ``permissions`` beside it, each of them once.
     """
-    stored: list[StoredAttachment] = []
-    fields: dict[str, dict[str, Any]] = {}
-    boundary = boundary_of(content_type)
-    try:
-        parser = PushMultipartParser(boundary, max_segment_count=8)
-        events = parser.parse_blocking(body.read, CHUNK_SIZE)
-        for part in events:
-            if not isinstance(part, MultipartSegment):
-                continue
-            _check_name(part.name, already=[*fields, *("attachment" for _ in stored)])
-            if part.name == "attachment":
-                disposition = part.header("Content-Disposition")
-                filename = _disposition_filename(disposition) or part.filename
-                chunks = _payload(events)
-                if not filename:
-                    chunks = _not_empty(chunks)
-                stored.append(store(FilePart(filename, part.content_type, chunks)))
-            else:
-                fields[part.name] = _json_object(part.name, _payload(events))
-    except MultipartError as error:
-        raise Refused("malformed_body", why=str(error)) from error
-    if not stored:
-        raise Refused("missing_file")
-    return Form(stored[0], fields)
+    seen: set[str] = set()
+    events = _events(body, boundary_of(content_type))
+    for part in events:
+        if not isinstance(part, MultipartSegment):
+            continue
+        _check_name(part.name, seen)
+        seen.add(part.name)
+        if part.name == record_field.NAME:
+            yield _file(part, _payload(events))
+        else:
+            yield Field(part.name, _json_object(part.name, _payload(events)))
 
 
 def raw_part(request: Request, body: Body) -> FilePart:
@@ -113,11 +100,25 @@ def check_raw(request: Request) -> None:
         raise Refused("part_of_file")
 
 
-def _check_name(name: str, already: list[str]) -> None:
-    if name in already:
+def _events(body: Body, boundary: str) -> Iterator[Any]:
+    """What the parser finds, with its errors as refusals, whoever asks for the next one."""
+    try:
+        parser = PushMultipartParser(boundary, max_segment_count=8)
+        yield from parser.parse_blocking(body.read, CHUNK_SIZE)
+    except MultipartError as error:
+        raise Refused("malformed_body", why=str(error)) from error
+
+
+def _check_name(name: str, seen: set[str]) -> None:
+    if name in seen:
         raise Refused("second_file", name=name)
-    if name not in ("attachment", *FIELDS):
+    if name not in (record_field.NAME, *FIELDS):
         raise Refused("unknown_part", name=name)
+
+
+def _file(part: MultipartSegment, chunks: Iterator[bytes]) -> FilePart:
+    filename = _disposition_filename(part.header("Content-Disposition")) or part.filename
+    return FilePart(filename, part.content_type, chunks if filename else _not_empty(chunks))
 
 
 def _payload(events: Iterator[Any]) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment import keys
+from kinto_attachment import keys, record_field
 from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
@@ -104,7 +104,7 @@ def get(request: Request) -> Response:
     refuse_in_batch(request)
     target = request.context.target
     link = current_link(request, target, request.GET.get("file"))
-    may_be_kept = Server.of(request).settings.values["public_max_age"] > 0
+    may_be_kept = Server.of(request).settings.public_max_age > 0
     public = may_be_kept and permissions.is_public(request, target)
     return serve(request, target, link, public)
 
@@ -130,7 +130,7 @@ def held_link(
 ) -> Link | None:
     """As :func:`current_link`, for a record that was read already; None where it names no file,
     or another one."""
-    value = (record or {}).get("attachment")
+    value = record_field.value_of(record)
     rows = rows_of(request.registry.storage)
     held = rows.of_records([target.uri])
     if not held and isinstance(value, dict):
@@ -158,7 +158,7 @@ def delete(request: Request) -> Any:
     if record is None:
         raise lookup.not_found(target)
     preconditions.check(request, record)
-    if record.get("attachment") is None:
+    if record_field.value_of(record) is None:
         raise Refused("no_attachment", record=target.record_id)
     answer = subrequests.remove_attachment(request, target)
     if hasattr(request, "parent"):

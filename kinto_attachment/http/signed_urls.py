@@ -61,7 +61,7 @@ def includeme(config: Configurator) -> None:
 def create(request: Request) -> Any:
     """A URL of the record's file for whoever has no credentials: ``<img>``, e-mails."""
     server, target = Server.of(request), request.context.target
-    seconds = _expires_in(request, server.settings.values["link_max_age"])
+    seconds = _expires_in(request, server.settings.link_max_age)
     link = routes.current_link(request, target)
     expires = int(time.time()) + seconds
     token = server.signer.sign(link, expires)

@@ -1,7 +1,13 @@
-"""POST and PUT: a body becomes a stored file, and the record says so."""
+"""POST and PUT: a body becomes a stored file, and the record says so.
+
+An upload has five steps. 1: Kinto is asked whether it may be (the route's context), and what can
+be known beforehand is looked at. 2: the body is streamed into the store, once. 3: a request of
+its own has Kinto write the record (agreement/errands.py). 4: at its end the links are brought in
+line (agreement/reconciling.py). 5: the transaction ends, and with it goes what nothing names.
+"""
 
 import io
-from collections.abc import Callable
+import logging
 from functools import partial
 from typing import Any
 
@@ -10,33 +16,45 @@ from pyramid.httpexceptions import HTTPAccepted, HTTPBadRequest, HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
 
+from kinto_attachment import record_field
 from kinto_attachment.agreement.errands import Errand
-from kinto_attachment.attachments import intake
+from kinto_attachment.attachments import intake, sniffing
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
 from kinto_attachment.http import bodies, forms, preconditions
 from kinto_attachment.plugin import Server, own_base_url
 from kinto_attachment.records.refusing import refuse_in_batch
+from kinto_attachment.settings import Policy
+from kinto_attachment.storage import StorageSilent
 from kinto_attachment.targets import Target
+
+logger = logging.getLogger(__name__)
 
 
 def post(request: Request) -> Any:
     """Store the file of a multipart form."""
     content_type = request.headers.get("Content-Type", "")
     forms.boundary_of(content_type)
-    digest = bodies.expected_digest(request, "Repr-Digest")
-    whole = bodies.expected_digest(request, "Content-Digest")
+    of_file = bodies.expected_digest(request, "Repr-Digest")
+    of_body = bodies.expected_digest(request, "Content-Digest")
 
-    def read(body: bodies.Body, store: Callable[[FilePart], StoredAttachment]) -> forms.Form:
-        form = forms.read_form(body, content_type, store)
-        if whole:
-            # RFC 9530 means the multipart body; clients often mean the file. Either will do.
-            of_file = bytes.fromhex(form.stored.attachment.hash)
-            if whole.sha256 not in (of_file, body.sha256()):
-                raise Refused("digest_differs", header=whole.header)
-        return form
-
-    return _upload(request, read, digest, overhead=forms.OVERHEAD)
+    policy = _look_before(request, forms.OVERHEAD)
+    body = bodies.Body(request)
+    stored: StoredAttachment | None = None
+    fields: dict[str, dict[str, Any]] = {}
+    for part in forms.parts(body, content_type):
+        if isinstance(part, forms.Field):
+            fields[part.name] = part.value
+        else:
+            stored = _store(request, part, policy, of_file)
+    if stored is None:
+        raise Refused("missing_file")
+    if of_body:
+        # RFC 9530 means the multipart body; clients often mean the file. Either will do.
+        found = (bytes.fromhex(stored.attachment.hash), body.sha256())
+        if of_body.sha256 not in found:
+            raise Refused("digest_differs", header=of_body.header)
+    return _hand_over(request, stored, fields)
 
 
 def put(request: Request) -> Any:
@@ -46,48 +64,63 @@ def put(request: Request) -> Any:
     digest = bodies.expected_digest(request, "Repr-Digest")
     digest = digest or bodies.expected_digest(request, "Content-Digest")
 
-    def read(body: bodies.Body, store: Callable[[FilePart], StoredAttachment]) -> forms.Form:
-        return forms.Form(stored=store(forms.raw_part(request, body)))
+    policy = _look_before(request, overhead=0)
+    part = forms.raw_part(request, bodies.Body(request))
+    return _hand_over(request, _store(request, part, policy, digest), {})
 
-    return _upload(request, read, digest, overhead=0)
 
+def _look_before(request: Request, overhead: int) -> Policy:
+    """The first step: whatever can be refused is, while no byte of the body was read.
 
-def _upload(
-    request: Request,
-    read: Callable[[bodies.Body, Callable[[FilePart], StoredAttachment]], forms.Form],
-    digest: ExpectedDigest | None,
-    overhead: int,
-) -> Any:
-    """Permission was given by the route's context. The file is received here; its record is
-    written by a request of its own (agreement/errands.py)."""
+    :param overhead: bytes that the body may weigh beside its file.
+    """
     refuse_in_batch(request)
     bodies.check_coding(request)
-    target, server, errand = request.context.target, Server.of(request), Errand.on(request)
-    existing = request.context.current_object
-    preconditions.check(request, existing)
-    _check_announced_size(request, server, target, overhead)
+    target, server = request.context.target, Server.of(request)
+    preconditions.check(request, request.context.current_object)
+    policy = server.settings.policy_for(target.bucket_id, target.collection_id)
+    _check_announced_size(request, policy.max_size_bytes, overhead)
     _give_back_connection(request)
     server.custody.check()  # The store may hang, and no database connection with it.
     _give_back_connection(request)
-    body = bodies.Body(request)
+    return policy
 
-    def store(part: FilePart) -> StoredAttachment:
-        stored = intake.store(
-            part, target, server.settings, server.storage, digest, own_base_url(request)
-        )
-        errand.hold(stored)
-        return stored
 
-    metrics = request.registry.metrics
+def _store(
+    request: Request, part: FilePart, policy: Policy, expected: ExpectedDigest | None
+) -> StoredAttachment:
+    """The second step: the file is planned, declared, received and sealed."""
+    server, errand, metrics = Server.of(request), Errand.on(request), request.registry.metrics
+    settings, target = server.settings, request.context.target
+    head, chunks = sniffing.peek(part.chunks) if settings.sniff else (None, part.chunks)
+    plan = intake.plan(part, head, target, policy)
+    errand.expect(plan.key)
     with metrics.timer("attachment_upload_seconds"):
-        form = read(body, store)
-    metrics.count("attachment_bytes_in", count=form.stored.attachment.size)
-    change = dict(form.fields)
-    change["data"] = {**form.fields.get("data", {}), "attachment": form.stored.value}
-    errand.change, errand.exists = change, existing is not None
-    errand.answer = partial(_answer, form.stored)
+        try:
+            received = intake.receive(plan, chunks, server.storage, expected)
+        except StorageSilent:
+            errand.leave_to_gc()
+            raise
+    location = server.locations.of(
+        received.key, target.uri, plan.file_id, policy.private, own_base_url(request)
+    )
+    stored = intake.seal(plan, received, location, settings.legacy_format)
+    errand.hold(stored)
+    metrics.count("attachment_bytes_in", count=received.size)
+    return stored
+
+
+def _hand_over(
+    request: Request, stored: StoredAttachment, fields: dict[str, dict[str, Any]]
+) -> Any:
+    """The third step: the errand takes it from here."""
+    errand = Errand.on(request)
+    change = dict(fields)
+    change["data"] = {**fields.get("data", {}), record_field.NAME: stored.value}
+    errand.change, errand.exists = change, request.context.current_object is not None
+    errand.answer = partial(_answer, stored)
     request.response.status_code = HTTPAccepted.code  # The record is still to be written.
-    return form.stored.value
+    return stored.value
 
 
 def _answer(
@@ -108,9 +141,8 @@ def _answer(
     return response
 
 
-def _check_announced_size(request: Request, server: Server, target: Target, overhead: int) -> None:
+def _check_announced_size(request: Request, limit: int, overhead: int) -> None:
     """Refuse before the body is read, so that ``Expect: 100-continue`` saves it."""
-    limit = server.settings.policy_for(target.bucket_id, target.collection_id).max_size_bytes
     announced = bodies.content_length(request)
     if limit and announced is not None and announced > limit + overhead:
         raise Refused("too_large", limit=limit)

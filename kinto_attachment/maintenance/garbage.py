@@ -81,7 +81,7 @@ class Collector:
         self._store = server.storage
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
-        self._settings = server.settings
+        self._settings, self._locations = server.settings, server.locations
         self._now = time.time()
         self.before = self._now - grace
         self._tick = tick
@@ -232,7 +232,7 @@ class Collector:
     def _named_otherwise(self, wanted: set[str]) -> set[str]:
         """Those of these keys that links of 8.x or 9.x, or records without a link, name: their
         names may have been used again."""
-        spelt = {loc: key for key in wanted for loc in self._settings.locations_of(key)}
+        spelt = {loc: key for key in wanted for loc in self._locations.spellings(key)}
         named = {spelt[loc] for loc in self._rows.locations(spelt)}
         return named | {link.key for link in self._published.to_files(wanted)}
 

@@ -175,7 +175,7 @@ class Adopter:
         Only a file whose key carries no id of ours: with one, a missing link means that the
         file was replaced, or never belonged to the record.
         """
-        key = self._server.settings.key_in(row.value.get("location"))
+        key = self._server.locations.foreign_key_in(row.value.get("location"))
         link = adoption.verified_link(self._server.storage, row.target, row.value, key)
         if link is None or self._dry_run:
             return link is not None
@@ -199,5 +199,5 @@ class Adopter:
         return [row for row in without if not self._is_forged(row.value)]
 
     def _is_forged(self, value: dict[str, Any]) -> bool:
-        file_id = self._server.settings.file_id_in(value.get("location"))
+        file_id = self._server.locations.file_id_in(value.get("location"))
         return adoption.is_forged(value, self._rows.to_files([file_id] if file_id else []))

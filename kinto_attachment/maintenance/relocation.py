@@ -17,7 +17,7 @@ from pyramid.httpexceptions import (
     HTTPPreconditionFailed,
 )
 
-from kinto_attachment import keys
+from kinto_attachment import keys, record_field
 from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
@@ -183,6 +183,6 @@ class Relocation:
             return False
         self._rows.add([replace(link, value=change.value)])
         if record and same(record.attachment, link.value):
-            body = {"data": {"attachment": change.value}}
+            body = record_field.change_to(change.value)
             self._writer.patch(link.target, record.last_modified, body)
         return True

@@ -6,13 +6,14 @@ sub-request shares the transaction and the events of the request that it serves.
 
 from urllib.parse import quote
 
-from kinto.core.utils import build_request
+from kinto.core.utils import build_request, json
 from pyramid.httpexceptions import (
     HTTPBadRequest,
 )
 from pyramid.request import Request
 from pyramid.response import Response
 
+from kinto_attachment import record_field
 from kinto_attachment.targets import Target
 
 NOT_FOR_THE_RECORD = (
@@ -39,8 +40,8 @@ def remove_attachment(request: Request, target: Target) -> Response:
         request,
         target,
         "PATCH",
-        '{"data": {"attachment": null}}',
-        {"Content-Type": "application/merge-patch+json"},  # RFC 7396: null removes the key.
+        json.dumps(record_field.change_to(None)),
+        {"Content-Type": record_field.MERGE_PATCH},
     )
     return answer(request, sub)
 

@@ -12,6 +12,7 @@ from kinto.core.storage import Filter
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
+from kinto_attachment import record_field
 from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, Seen, targets_in
 from kinto_attachment.rows.links import RESOURCE, Link, State, same
 from kinto_attachment.targets import Target
@@ -77,7 +78,7 @@ class MemoryRows:
             if link.state is State.HELD
             and (collection_uris is None or link.target.collection_uri in collection_uris)
             and (value is None or link.value == value)
-            and same((self._record(link.target) or {}).get("attachment"), link.value)
+            and same(record_field.value_of(self._record(link.target)), link.value)
         ][:most]
 
     def below(self, uri: str) -> Iterator[list[Link]]:
@@ -135,7 +136,7 @@ class MemoryRows:
     def seen(self, targets: Collection[Target]) -> Seen:
         """See :class:`kinto_attachment.rows.Rows`."""
         records = {
-            target.uri: RecordRow(target, copy.deepcopy(record.get("attachment")))
+            target.uri: RecordRow(target, copy.deepcopy(record_field.value_of(record)))
             for target in targets
             if (record := self._record(target)) is not None
         }
@@ -150,7 +151,7 @@ class MemoryRows:
     def values(self, record_uris: Collection[str]) -> dict[str, Any]:
         """See :class:`kinto_attachment.rows.Rows`."""
         return {
-            uri: record.get("attachment")
+            uri: record_field.value_of(record)
             for uri in record_uris
             if (record := self._record(Target.of_uri(uri))) is not None
         }
@@ -170,7 +171,7 @@ class MemoryRows:
         record = self._record(target)
         if record is None:
             return None
-        return LockedRecord(record.get("attachment"), record["last_modified"])
+        return LockedRecord(record_field.value_of(record), record["last_modified"])
 
     def exists(self, uri: str) -> bool:
         """See :class:`kinto_attachment.rows.Rows`."""
@@ -201,9 +202,9 @@ class MemoryRows:
             for collection in self._list("collection", bucket_uri):
                 uri = f"{bucket_uri}/collections/{collection['id']}"
                 for record in self._list("record", uri):
-                    if "attachment" in record:
+                    if record_field.NAME in record:
                         target = Target.of_uri(f"{uri}/records/{record['id']}")
-                        found.append(RecordRow(target, record["attachment"]))
+                        found.append(RecordRow(target, record[record_field.NAME]))
         return found
 
     def _record(self, target: Target) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from kinto.core.storage.exceptions import BackendError, IntegrityError
 from kinto.core.utils import sqlalchemy
 
+from kinto_attachment import record_field
 from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, Seen, targets_in
 from kinto_attachment.rows.links import RESOURCE, Link, State
 from kinto_attachment.targets import Target
@@ -339,9 +340,9 @@ class PostgreSQLRows:
            FOR UPDATE
         """
         rows = self._read(statement, id=target.record_id, parent=target.collection_uri)
-        return (
-            LockedRecord(rows[0].data.get("attachment"), rows[0].last_modified) if rows else None
-        )
+        if not rows:
+            return None
+        return LockedRecord(record_field.value_of(rows[0].data), rows[0].last_modified)
 
     def exists(self, uri: str) -> bool:
         """See :class:`kinto_attachment.rows.Rows`."""

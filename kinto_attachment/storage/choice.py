@@ -2,8 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
@@ -18,11 +17,27 @@ from kinto_attachment.storage.thirdparty import ThirdPartyStorage
 
 logger = logging.getLogger(__name__)
 
-DECIDING = {"base_path": "local", "aws.bucket_name": "s3", "gcloud.bucket_name": "gcloud"}
-"""The settings that name a store, and our module for it, called like pyramid_storage's."""
 
-LIBRARIES = {"s3": "boto3", "gcloud": "google-cloud-storage"}
-CLASSES = {"local": "LocalFileStorage", "s3": "S3FileStorage", "gcloud": "GoogleCloudStorage"}
+class Backend(NamedTuple):
+    """A kind of store of ours.
+
+    :param name: as in ``pyramid_storage.<name>`` and ``kinto_attachment.storage.<name>``; also
+        of the extra that brings its library.
+    :param setting: whose presence asks for it.
+    :param library: what the extra installs; None where nothing is needed.
+    """
+
+    name: str
+    setting: str
+    class_name: str
+    library: str | None = None
+
+
+BACKENDS = (
+    Backend("local", "base_path", "LocalFileStorage"),
+    Backend("s3", "aws.bucket_name", "S3FileStorage", "boto3"),
+    Backend("gcloud", "gcloud.bucket_name", "GoogleCloudStorage", "google-cloud-storage"),
+)
 
 
 def choose(config: Configurator, settings: Settings) -> Storage:
@@ -57,7 +72,7 @@ def _check_serving(storage: Storage, settings: Settings) -> None:
             "kinto.attachment.private = True: the backend can't read files back, so the plugin"
             " can't serve them; take another backend, or remove the setting."
         )
-    accel = settings.values["accel_redirect"]
+    accel = settings.accel_redirect
     if accel and not isinstance(storage, LocalFileStorage):
         raise ConfigurationError(
             f"kinto.attachment.accel_redirect = {accel}: nginx serves local files only; remove"
@@ -66,58 +81,62 @@ def _check_serving(storage: Storage, settings: Settings) -> None:
 
 
 def _configured(config: Configurator, settings: Settings) -> Any:
-    values = settings.values
-    ours = _our_module(values)
-    if ours is None:
-        return _third_party(config, values["backend"])
-    storage = _ours(ours, values)
+    backend = _named(settings)
+    if backend is None:
+        return _third_party(config, str(settings.backend))
+    storage = _ours(backend, settings)
     register_file_storage_impl(config, storage)
     return storage
 
 
-def _our_module(values: Mapping[str, Any]) -> str | None:
-    """Which of our modules; None where ``backend`` names somebody else's."""
-    if values["backend"]:
-        name = values["backend"].replace("kinto_attachment.storage.", "pyramid_storage.")
-        for module, class_name in CLASSES.items():
-            if name in (f"pyramid_storage.{module}", f"pyramid_storage.{module}.{class_name}"):
-                return module
+def _named(settings: Settings) -> Backend | None:
+    """Which of ours; None where ``backend`` names somebody else's."""
+    if settings.backend:
+        name = settings.backend.replace("kinto_attachment.storage.", "pyramid_storage.")
+        for backend in BACKENDS:
+            module = f"pyramid_storage.{backend.name}"
+            if name in (module, f"{module}.{backend.class_name}"):
+                return backend
         return None
-    named = [key for key in DECIDING if values[key]]
+    named = [backend for backend in BACKENDS if _asked(backend, settings)]
     if not named:
         raise ConfigurationError(
             "kinto.attachment.base_path is missing: write the directory where the files go, or"
             " write aws.bucket_name, gcloud.bucket_name or backend for another store."
         )
-    if len(named) > 1:
+    first, *more = named
+    if more:
+        others = " and ".join(backend.setting for backend in more)
         raise ConfigurationError(
-            f"kinto.attachment.{named[0]} = {values[named[0]]}: {' and '.join(named[1:])} would"
+            f"kinto.attachment.{first.setting} = {_asked(first, settings)}: {others} would"
             " be another store; remove what is not wanted, or write backend."
         )
-    return DECIDING[named[0]]
+    return first
 
 
-def _ours(module: str, values: Mapping[str, Any]) -> Any:
-    deciding = next(key for key, name in DECIDING.items() if name == module)
-    if not values[deciding]:
+def _asked(backend: Backend, settings: Settings) -> Any:
+    """What the setting says that asks for this store, or nothing."""
+    return {"base_path": settings.base_path, **settings.remote}[backend.setting]
+
+
+def _ours(backend: Backend, settings: Settings) -> Any:
+    asked = _asked(backend, settings)
+    if not asked:
         raise ConfigurationError(
-            f"kinto.attachment.{deciding} is missing: kinto.attachment.backend ="
-            f" {values['backend']} asks for it."
+            f"kinto.attachment.{backend.setting} is missing: kinto.attachment.backend ="
+            f" {settings.backend} asks for it."
         )
-    if module == "local":
-        return LocalFileStorage(
-            values["base_path"], values["base_url"] or "", fsync=values["fsync"], create=False
-        )
+    if backend.library is None:
+        return LocalFileStorage(asked, settings.base_url or "", fsync=settings.fsync, create=False)
     try:
-        imported = importlib.import_module(f"kinto_attachment.storage.{module}")
+        module = importlib.import_module(f"kinto_attachment.storage.{backend.name}")
     except (ImportError, RuntimeError):  # pyramid_storage makes the latter of the former.
         raise ConfigurationError(
-            f"kinto.attachment.{deciding} = {values[deciding]}: {LIBRARIES[module]} is missing;"
-            f" install kinto-attachment[{module}]."
+            f"kinto.attachment.{backend.setting} = {asked}: {backend.library} is missing;"
+            f" install kinto-attachment[{backend.name}]."
         ) from None
-    given = {k: v for k, v in values.items() if k.startswith(("aws.", "gcloud."))}
-    backend = getattr(imported, CLASSES[module])
-    return backend.from_settings({**given, "base_url": values["base_url"]}, "")
+    made = getattr(module, backend.class_name)
+    return made.from_settings({**settings.remote, "base_url": settings.base_url}, "")
 
 
 def _third_party(config: Configurator, name: str) -> Any:

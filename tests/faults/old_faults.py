@@ -40,7 +40,7 @@ class NotThere(Exception):
 def put(place: str, new: Any) -> Any:
     """Put something in the place of what a class or a module has; returns what was there.
 
-    :param place: as in ``kinto_attachment.attachments.file_changes:Files._outcome``.
+    :param place: as in ``kinto_attachment.attachments.file_changes:FileChanges._outcome``.
     """
     owner, name = _owner(place)
     if name not in vars(owner):
@@ -195,7 +195,7 @@ def doubt_is_failure() -> None:
     def outcome(self: Any) -> bool | None:
         return False
 
-    put("kinto_attachment.attachments.file_changes:Files._outcome", outcome)
+    put("kinto_attachment.attachments.file_changes:FileChanges._outcome", outcome)
 
 
 def stale_values_stay() -> None:

@@ -26,10 +26,11 @@ def test_an_old_fault_that_is_put_back_is_noticed(name: str) -> None:
     assert old_faults.noticed(old_faults.FAULTS[name].noticed_by, name)
 
 
+FILE_CHANGES = "kinto_attachment.attachments.file_changes:FileChanges"
+
+
 def test_a_switch_that_fits_nothing_any_more_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(old_faults.NotThere, match="There is no"):
-        old_faults.put("kinto_attachment.attachments.file_changes:Files.gone", lambda self: None)
+        old_faults.put(f"{FILE_CHANGES}.gone", lambda self: None)
     with pytest.raises(old_faults.NotThere, match="is called with"):
-        old_faults.put(
-            "kinto_attachment.attachments.file_changes:Files._outcome", lambda self, more: None
-        )
+        old_faults.put(f"{FILE_CHANGES}._outcome", lambda self, more: None)

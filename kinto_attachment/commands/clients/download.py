@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kinto_attachment import record_field
 from kinto_attachment.commands.clients.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.options import add_collection, add_jobs, record_id
 from kinto_attachment.commands.reporting import Telling
@@ -36,7 +37,7 @@ def _download(arguments: argparse.Namespace, remote: "Remote") -> int:
     from kinto_attachment.client.partial_file import taken
 
     found = remote.records(arguments.ids or None)
-    records = {record["id"]: record for record in found if "attachment" in record}
+    records = {record["id"]: record for record in found if record_field.NAME in record}
     missing = [
         Outcome({"id": one}, FAILED, error="no such record, or it has no attachment")
         for one in dict.fromkeys(arguments.ids)
@@ -44,7 +45,7 @@ def _download(arguments: argparse.Namespace, remote: "Remote") -> int:
     ]
     if not (records or arguments.ids):
         tell_of_nothing(arguments)
-    attachments = [record["attachment"] for record in records.values()]
+    attachments = [record[record_field.NAME] for record in records.values()]
     total = sum(one["size"] for one in attachments if is_complete(one))
     with taken(Path(arguments.to)):
         telling = Telling(arguments.json, total)

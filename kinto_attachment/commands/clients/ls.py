@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from kinto_attachment import record_field
 from kinto_attachment.commands.clients.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.options import add_collection
 from kinto_attachment.commands.reporting import CLEAN, printable
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace, remote: "Remote") -> int:
     empty = True
     for record in remote.records():
-        if "attachment" in record:
+        if record_field.NAME in record:
             empty = False
             print(_json(record) if arguments.json else _line(record))
     if empty:
@@ -38,10 +39,10 @@ def _list(arguments: argparse.Namespace, remote: "Remote") -> int:
 
 
 def _json(record: "Record") -> str:
-    return json.dumps({"id": record["id"], **record["attachment"]})
+    return json.dumps({"id": record["id"], **record[record_field.NAME]})
 
 
 def _line(record: "Record") -> str:
     """The name comes last: it alone may have spaces."""
-    attachment = record["attachment"]
+    attachment = record[record_field.NAME]
     return "\t".join([record["id"], *(printable(str(attachment.get(f, "-"))) for f in FIELDS)])

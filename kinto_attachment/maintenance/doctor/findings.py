@@ -5,8 +5,8 @@ from typing import Any
 
 from kinto_attachment import keys
 from kinto_attachment.attachments.adoption import PublishedLink
+from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.rows.links import Link
-from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Storage, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 from kinto_attachment.targets import Target
@@ -65,8 +65,8 @@ class Judge:
     :param hashes: whether files are read, to compare their SHA-256.
     """
 
-    def __init__(self, settings: Settings, store: Storage, hashes: bool) -> None:
-        self._settings = settings
+    def __init__(self, locations: Locations, store: Storage, hashes: bool) -> None:
+        self._locations = locations
         self._store = store
         self._hashes = hashes
 
@@ -78,7 +78,8 @@ class Judge:
         location = seen.value.get("location")
         if seen.shared:
             return [seen.finding(FORGED, f"{location} is another record's, with other values")]
-        outside = [seen.finding(OUTSIDE, f"{location}")] if self._is_outside(location) else []
+        is_outside = self._locations.is_outside(location)
+        outside = [seen.finding(OUTSIDE, f"{location}")] if is_outside else []
         if seen.link is not None:
             return outside + self._compare(seen, seen.link)
         if keys.id_in_location(location):
@@ -96,9 +97,3 @@ class Judge:
         except (FileNotFoundError, UnsafeKey):
             return [seen.finding(MISSING, link.key)]
         return [] if seen.known else [seen.finding(UNLINKED, link.key)]
-
-    def _is_outside(self, location: object) -> bool:
-        base = str(self._settings.values["base_url"] or "")
-        if not isinstance(location, str) or "/attachment?file=" in location:
-            return False
-        return "://" in location and not (base and location.startswith(base))

@@ -64,12 +64,12 @@ class Inspector:
         tick: Callable[[int], object] = lambda _: None,
     ) -> None:
         server: Server = registry.attachments
-        self._settings, self._store = server.settings, server.storage
+        self._locations, self._store = server.locations, server.storage
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace)
         self._before = self._collector.before
-        self._judge = Judge(server.settings, server.storage, hashes)
+        self._judge = Judge(server.locations, server.storage, hashes)
         self._spelt_otherwise: set[bytes] | None = None
         self.totals = dict.fromkeys(KINDS, 0)
         self._tick = tick
@@ -129,7 +129,7 @@ class Inspector:
             if published.backed_by(value):
                 made = adoption.link_of(target, value, published.key)
                 return Seen(target, value, made, known=True)
-        key = self._settings.any_key_in(value.get("location"))
+        key = self._locations.key_in(value.get("location"))
         made = adoption.link_of(target, value, key) if key else None
         return Seen(target, value, made, known=False, shared=self._is_changed(value, key))
 
@@ -199,7 +199,7 @@ class Inspector:
         looked at all records without a link, in whatever spelling."""
         if not wanted:
             return set()
-        spelt = {loc: key for key in wanted for loc in self._settings.locations_of(key)}
+        spelt = {loc: key for key in wanted for loc in self._locations.spellings(key)}
         named = {spelt[loc] for loc in self._rows.locations(spelt)}
         if self._spelt_otherwise is None:
             self._spelt_otherwise = set(self._keys_without_link())
@@ -214,9 +214,9 @@ class Inspector:
                 if same(link.value, values[link.record_uri])
             }
             for uri, value in values.items():
-                key = self._settings.any_key_in(value.get("location"))
+                key = self._locations.key_in(value.get("location"))
                 if key and uri not in linked:
                     yield _digest(key)
 
     def _file_id(self, value: dict[str, Any]) -> str | None:
-        return self._settings.file_id_in(value.get("location"))
+        return self._locations.file_id_in(value.get("location"))

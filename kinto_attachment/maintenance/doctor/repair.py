@@ -7,6 +7,7 @@ from typing import Any
 
 from pyramid.httpexceptions import HTTPException
 
+from kinto_attachment import record_field
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.keys import file_id
@@ -114,7 +115,7 @@ class Repairer:
         """Only a file of which all bytes are what the record says."""
         target = Target.of_uri(finding.place)
         value = finding.value or {}
-        key = self._server.settings.any_key_in(value.get("location"))
+        key = self._server.locations.key_in(value.get("location"))
         link = adoption.verified_link(self._store, target, value, key)
         return link is not None and adoption.adopt(self._rows, self._store, link)
 
@@ -163,9 +164,9 @@ class Repairer:
         gone = self._server.custody.refusal()
         if gone:
             raise StorageUnavailable(gone)  # It is the store that went, not this file.
-        # RFC 7396: null removes the key.
-        body, kind = {"data": {"attachment": None}}, "application/merge-patch+json"
-        self._writer.patch(target, record.last_modified, body, kind)
+        self._writer.patch(
+            target, record.last_modified, record_field.change_to(None), record_field.MERGE_PATCH
+        )
         return True
 
     def _is_there(self, key: str) -> bool:
