@@ -28,14 +28,14 @@ def includeme(config: "Configurator") -> None:
     from kinto_attachment.attachments.signatures import Signer
     from kinto_attachment.http import capability
     from kinto_attachment.http.heartbeat import Heartbeat, verified
-    from kinto_attachment.plugin import Server, rolls_back
+    from kinto_attachment.plugin import Plugin, rolls_back
     from kinto_attachment.storage.choice import choose
 
     parsed = settings.parse(config.get_settings())
     storage = choose(config, parsed)
     secret = parsed.link_secret or config.get_settings()["userid_hmac_secret"]
     custody = custody_of(storage, config.registry.storage)
-    server = Server(
+    plugin = Plugin(
         parsed,
         Locations(parsed.base_url),
         storage,
@@ -43,10 +43,10 @@ def includeme(config: "Configurator") -> None:
         Signer(str(secret)),
         custody,
     )
-    config.registry.attachments = server
+    config.registry.attachments = plugin
     config.registry.heartbeats["attachments"] = Heartbeat(storage, custody)
     if parsed.verified_in_heartbeat:
         config.registry.heartbeats["attachments_verified"] = verified
-    capability.announce(config, server, __version__)
+    capability.announce(config, plugin, __version__)
     for part in PARTS:
         config.include(f"kinto_attachment.{part}")

@@ -9,31 +9,31 @@ from kinto_attachment.attachments.custody import Custody
 from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.attachments.signatures import Signer
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Storage, lacks
+from kinto_attachment.storage import Store, lacks
 
 
 @dataclass(frozen=True)
-class Server:
+class Plugin:
     """Found by requests as ``request.registry.attachments``."""
 
     settings: Settings
     locations: Locations
-    storage: Storage
+    store: Store
     rolls_back: bool
     signer: Signer
     custody: Custody
 
     @classmethod
-    def of(cls, request: Request) -> "Server":
+    def of(cls, request: Request) -> "Plugin":
         """The one that a request came to."""
-        server: Server = request.registry.attachments
-        return server
+        plugin: Plugin = request.registry.attachments
+        return plugin
 
     def capability(self) -> dict[str, Any]:
         """What a client can know before it sends; ``base_url`` is completed per request."""
         general = self.settings.policy_for("", "")
         allowed = general.extensions
-        missing = sorted(lacks(self.storage))
+        missing = sorted(lacks(self.store))
         return {
             "base_url": self.settings.announced_base_url() or "/",
             "max_size": general.max_size_bytes or None,

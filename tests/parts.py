@@ -18,7 +18,7 @@ from kinto_attachment.attachments.values import FilePart, StoredAttachment
 from kinto_attachment.rows import Rows, rows_of
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Storage, lacks
+from kinto_attachment.storage import Store, lacks
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.remote import MARK
 from kinto_attachment.storage.s3 import S3FileStorage
@@ -47,9 +47,7 @@ SETTINGS = {
 }
 
 
-def take_in(
-    part: FilePart, target: Target, settings: Settings, store: Storage
-) -> StoredAttachment:
+def take_in(part: FilePart, target: Target, settings: Settings, store: Store) -> StoredAttachment:
     """A file as an upload takes it in, without the upload."""
     head, chunks = sniffing.peek(part.chunks) if settings.sniff else (None, part.chunks)
     policy = settings.policy_for(target.bucket_id, target.collection_id)
@@ -81,7 +79,7 @@ class Server:
         self.app = webtest.TestApp(kinto.main({}, **given))
         self.registry = self.app.app.registry
         self._attachments = self.registry.attachments
-        storage = self._attachments.storage
+        storage = self._attachments.store
         local = isinstance(storage, LocalFileStorage)
         self.files = Path(storage.base_path) if local else None
         if given.get("kinto.readonly") == "true":
@@ -96,7 +94,7 @@ class Server:
         """Become as new: no records, no files, and the store that the settings name."""
         self.forget_records()
         self.registry.attachments = self._attachments
-        storage = self._attachments.storage
+        storage = self._attachments.store
         self._attachments.custody.forget()
         if self.files is not None:
             for path in self.files.glob("*"):
@@ -120,7 +118,7 @@ class Server:
 
     def close(self) -> None:
         """Leave no connection open, neither to the store nor to the database."""
-        getattr(self.registry.attachments.storage, "close", lambda: None)()
+        getattr(self.registry.attachments.store, "close", lambda: None)()
         self.release()
 
     def as_user(self, user: str | None = OWNER) -> "Client":
@@ -128,13 +126,13 @@ class Server:
 
     def store_file(self, key: str, content: bytes) -> None:
         """Put a file into the store, past the plugin."""
-        writer = self.registry.attachments.storage.open_writer(key, mimetype="", filename="")
+        writer = self.registry.attachments.store.open_writer(key, mimetype="", filename="")
         writer.write(content)
         writer.close()
 
     def stored_keys(self) -> set[str]:
         """What lies in the store."""
-        return {file.key for file in self.registry.attachments.storage.files()}
+        return {file.key for file in self.registry.attachments.store.files()}
 
     def unfinished(self) -> list[str]:
         """What writers left behind (local store)."""
@@ -180,7 +178,7 @@ class Server:
         for who, link in links.items():
             assert same(link.value, records[who]["attachment"])
             if link.key not in contents:
-                content = b"".join(self.registry.attachments.storage.open(link.key))
+                content = b"".join(self.registry.attachments.store.open(link.key))
                 contents[link.key] = (sha256(content), len(content))
             assert contents[link.key] == (link.hash, link.size)
         everything = [link for page in self.rows().everything() for link in page]

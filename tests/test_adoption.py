@@ -383,7 +383,7 @@ def test_a_migration_that_is_killed_half_way_loses_nothing_and_goes_on(
     migrating.many(PAGE + 50)
     with transaction.manager:  # Its files do not matter here, but it has to be the right store.
         migrating.server.registry.attachments.custody.claim()
-    storage = migrating.server.registry.attachments.storage
+    storage = migrating.server.registry.attachments.store
     settings = {
         **SETTINGS,
         **postgresql_settings(postgresql),

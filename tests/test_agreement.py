@@ -403,7 +403,7 @@ def test_a_second_database_that_refuses_takes_no_file_of_a_committed_record(
     transaction.abort()
 
     for found in server.records():
-        assert b"".join(server.registry.attachments.storage.open(key_of(server, found))) in (
+        assert b"".join(server.registry.attachments.store.open(key_of(server, found))) in (
             b"old",
             b"new",
         )
@@ -459,7 +459,7 @@ def test_a_store_of_another_database_is_neither_written_nor_swept(
     server = on_postgresql()
     owner = server.as_user()
     owner.upload(content=b"kept")
-    store = server.registry.attachments.storage
+    store = server.registry.attachments.store
     theirs = json.dumps({"cluster": "1", "database": 1, "name": "theirs"}).encode()
     store.set_mark(theirs, replace=True)
 
@@ -768,7 +768,7 @@ def test_a_file_of_8_x_that_could_not_be_removed_is_gcs(
     assert owner.get(ATTACHMENT).body == b"old"
     assert server.files
     os.chmod(server.files / "old", 0o500)
-    store = server.registry.attachments.storage
+    store = server.registry.attachments.store
     store.delete_many, kept = lambda keys: None, store.delete_many
     owner.delete(RECORD)
     store.delete_many = kept

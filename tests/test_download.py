@@ -138,7 +138,7 @@ def test_a_record_without_attachment_is_404(owner: Client) -> None:
 def test_a_file_that_was_lost_is_404_with_a_sentence(owner: Client) -> None:
     owner.upload()
     (key,) = owner.server.stored_keys()
-    owner.server.registry.attachments.storage.delete(key)
+    owner.server.registry.attachments.store.delete(key)
 
     assert "can't be found" in owner.get(ATTACHMENT, 404).json["message"]
 

@@ -20,10 +20,10 @@ from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.storage import (
     CHUNK_SIZE,
-    Storage,
-    StorageError,
-    StorageUnavailable,
+    Store,
     StoredFile,
+    StoreError,
+    StoreUnavailable,
     UnsafeKey,
 )
 from kinto_attachment.storage.local import LocalFileStorage
@@ -86,7 +86,7 @@ def test_a_file_is_written_and_read(storage: LocalFileStorage, files: Path) -> N
 
 
 def test_the_store_is_what_kinto_and_pyramid_storage_ask_for(storage: LocalFileStorage) -> None:
-    assert isinstance(storage, Storage)
+    assert isinstance(storage, Store)
     assert IFileStorage.providedBy(storage)
     assert storage.url("album/a.txt") == "https://cdn.example.org/album/a.txt"
 
@@ -203,7 +203,7 @@ def test_an_unsafe_key_touches_nothing(
 def test_a_name_that_the_disk_cannot_hold_leaves_nothing(
     storage: LocalFileStorage, files: Path
 ) -> None:
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StoreUnavailable):
         put(storage, "album/new/" + "x" * 300)
 
     assert tree(files) == {}
@@ -295,7 +295,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(what: str, tmp_path: Path) -> No
     (tmp_path / "large.txt").write_bytes(b"x" * 1_500_000)
     files = tmp_path / "files"
 
-    assert on_a_full_disk(what, files) == ["StorageFull", "StorageError"]
+    assert on_a_full_disk(what, files) == ["StoreFull", "StoreError"]
     assert tree(files) == {}
 
 
@@ -460,7 +460,7 @@ def test_all_files_are_tried_before_a_failure_is_told(
     for key in ("a.txt", "b.txt"):
         put(storage, key)
 
-    with pytest.raises(StorageError, match="1 files could not be removed"):
+    with pytest.raises(StoreError, match="1 files could not be removed"):
         storage.delete_many(["a.txt", "x" * 300, "b.txt"])
 
     assert tree(files) == {}
@@ -473,7 +473,7 @@ def test_an_unsafe_key_does_not_save_the_other_files(
     put(storage, "a.txt")
     put(storage, "b.txt")
 
-    with pytest.raises((StorageError, UnsafeKey)):
+    with pytest.raises((StoreError, UnsafeKey)):
         storage.delete_many(["a.txt", "../outside.txt", "b.txt"])
 
     assert tree(tmp_path) == {"files": None, "outside.txt": b"theirs"}
@@ -514,7 +514,7 @@ def test_a_directory_that_is_gone_is_an_unavailable_store(
     (files / ".unfinished").rmdir()
     files.rmdir()
 
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StoreUnavailable):
         {
             "probe": storage.probe,
             "files": lambda: list(storage.files()),

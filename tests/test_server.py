@@ -185,4 +185,4 @@ def test_other_code_finds_the_store_as_pyramid_storages(owner: Client) -> None:
     storage = owner.server.registry.getUtility(IFileStorage)
 
     assert isinstance(storage, LocalFileStorage)
-    assert storage is owner.server.registry.attachments.storage
+    assert storage is owner.server.registry.attachments.store

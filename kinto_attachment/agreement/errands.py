@@ -200,7 +200,7 @@ def _let_go(registry: Any, errand: Errand) -> None:
     """What is in hand when all is over, and no record has it, goes."""
     incoming = errand.incoming
     if incoming and incoming.fate is Fate.OPEN:
-        intake.forget(registry.attachments.storage, incoming.key)
+        intake.forget(registry.attachments.store, incoming.key)
 
 
 def _carry(event: NewRequest) -> None:

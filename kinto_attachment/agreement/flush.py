@@ -8,7 +8,7 @@ from pyramid.config import Configurator
 
 from kinto_attachment import keys
 from kinto_attachment.attachments.file_changes import MAX_REMOVALS
-from kinto_attachment.storage import StorageError
+from kinto_attachment.storage import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +20,15 @@ def includeme(config: Configurator) -> None:
 
 def on_flush(event: ServerFlushed) -> None:
     """Kinto tells only after its rows are gone, so files are known by the shape of their key."""
-    server = event.request.registry.attachments
-    storage = server.storage
+    plugin = event.request.registry.attachments
+    store = plugin.store
     try:
-        refusal = server.custody.refusal()
+        refusal = plugin.custody.refusal()
         if refusal:
             logger.error("Files are left after the flush: %s", refusal)
             return
-        ours = (f.key for f in storage.files() if keys.id_of_key(f.key))
+        ours = (f.key for f in store.files() if keys.id_of_key(f.key))
         while page := list(islice(ours, MAX_REMOVALS)):
-            storage.delete_many(page)
-    except StorageError as error:
+            store.delete_many(page)
+    except StoreError as error:
         logger.error("Files are left after the flush: %s", error)

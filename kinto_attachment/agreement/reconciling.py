@@ -21,7 +21,7 @@ from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same
-from kinto_attachment.storage import StorageError, lacks
+from kinto_attachment.storage import StoreError, lacks
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -41,15 +41,15 @@ class Reconciler:
         request: Request | None = None,
         incoming: Incoming | None = None,
     ) -> None:
-        server = registry.attachments
-        self._settings, self._locations = server.settings, server.locations
-        self._store = server.storage
+        plugin = registry.attachments
+        self._settings, self._locations = plugin.settings, plugin.locations
+        self._store = plugin.store
         self._rows = rows_of(registry.storage)
-        self._rolls_back = server.rolls_back
+        self._rolls_back = plugin.rolls_back
         self._touched = touched
         self._incoming, self._stored = incoming, incoming.stored if incoming else None
         self._files = FileChanges.current(
-            server.storage, lambda: rows_of(registry.storage), server.rolls_back
+            plugin.store, lambda: rows_of(registry.storage), plugin.rolls_back
         )
         self._sources = Sources(registry, self._rows, touched, request)
         self._records: dict[str, RecordRow] = {}
@@ -270,7 +270,7 @@ class Reconciler:
             return self._store.stat(key).size == size
         except FileNotFoundError:
             return False
-        except StorageError as error:
+        except StoreError as error:
             logger.error("The attachment store does not work: %s", error)
             raise Refused("store_unavailable") from error
 

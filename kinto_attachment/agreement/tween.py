@@ -181,8 +181,8 @@ def _had_a_link(request: Request, target: Target, value: Any) -> bool:
 def _turn(request: Request, errand: Errand | None) -> Any:
     """One writer at a time, where the storage can't undo anything. Nobody waits there for a
     body: a file is received before, and JSON is read now, as Kinto's views will."""
-    server = request.registry.attachments
-    if server.rolls_back or (errand and errand.change is None and request.method != "DELETE"):
+    plugin = request.registry.attachments
+    if plugin.rolls_back or (errand and errand.change is None and request.method != "DELETE"):
         return contextlib.nullcontext()
     with contextlib.suppress(OSError):
         request.body  # noqa: B018 - WebOb keeps it

@@ -23,7 +23,7 @@ from kinto_attachment.rows import Rows
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import step
-from kinto_attachment.storage import Storage, StorageError, UnsafeKey, lacks
+from kinto_attachment.storage import Store, StoreError, UnsafeKey, lacks
 from kinto_attachment.storage.hashing import size_and_sha256
 from kinto_attachment.targets import Target
 
@@ -49,12 +49,12 @@ def link_of(target: Target, value: dict[str, Any], key: str) -> Link | None:
 
 
 def verified_link(
-    store: Storage, target: Target, value: dict[str, Any], key: str | None
+    store: Store, target: Target, value: dict[str, Any], key: str | None
 ) -> Link | None:
     """What a record without a link would be linked to: the file under ``key``, where the
     record's SHA-256 is that of its bytes, which are read once, here. Else None.
 
-    :raises kinto_attachment.storage.StorageError: the store does not work.
+    :raises kinto_attachment.storage.StoreError: the store does not work.
     """
     link = link_of(target, value, key) if key else None
     if link is None or "read" in lacks(store):
@@ -63,13 +63,13 @@ def verified_link(
         found = size_and_sha256(store, link.key)
     except (FileNotFoundError, UnsafeKey):
         return None
-    except StorageError:
+    except StoreError:
         store.probe()  # It raises where it is not this file alone.
         return None
     return link if found == (link.size, link.hash) else None
 
 
-def adopt(rows: Rows, store: Storage, link: Link) -> bool:
+def adopt(rows: Rows, store: Store, link: Link) -> bool:
     """Give a record the link that :func:`verified_link` found, in a transaction of its own, if
     the record still says so and the file is still there."""
 
@@ -94,14 +94,14 @@ def adopt(rows: Rows, store: Storage, link: Link) -> bool:
 
 
 def published_link(
-    rows: Rows, storage: Any, store: Storage, target: Target, value: dict[str, Any]
+    rows: Rows, storage: Any, store: Store, target: Target, value: dict[str, Any]
 ) -> Link | None:
     """The link between a record that was not migrated yet and its file, made from one of 8.x or
     9.x: from its own, or, since they knew no links of copies, from that of another record, if
     that one does not say something else of the file. None where none of theirs names the file,
     or where the file has another size.
 
-    :raises kinto_attachment.storage.StorageError: as the store failed.
+    :raises kinto_attachment.storage.StoreError: as the store failed.
     """
     published = PublishedLinks(storage)
     if not published.any():
@@ -122,7 +122,7 @@ def _of_others(
     return found if all(same(one, value) for one in said) else []
 
 
-def _has_its_size(store: Storage, link: Link) -> bool:
+def _has_its_size(store: Store, link: Link) -> bool:
     if "read" in lacks(store):
         return True
     try:

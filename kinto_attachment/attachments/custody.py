@@ -16,7 +16,7 @@ import transaction
 
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.rows import Rows, rows_of
-from kinto_attachment.storage import Marked, Storage, StorageUnavailable, UnsafeKey, lacks
+from kinto_attachment.storage import Marked, Store, StoreUnavailable, UnsafeKey, lacks
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Custody:
     :param storage: Kinto's.
     """
 
-    def __init__(self, store: Storage, storage: Any) -> None:
+    def __init__(self, store: Store, storage: Any) -> None:
         self._store = store
         self._storage = storage
         self._known: bytes | None = None
@@ -51,7 +51,7 @@ class Custody:
 
         A local store is looked at each time, since it can be unmounted; others once.
 
-        :raises kinto_attachment.storage.StorageError: it may not, with a sentence for the log.
+        :raises kinto_attachment.storage.StoreError: it may not, with a sentence for the log.
         """
         store = self._store
         if not isinstance(store, Marked):
@@ -61,7 +61,7 @@ class Custody:
         with self._one_by_one:
             reason = self._reason(store)
         if reason:
-            raise StorageUnavailable(reason)
+            raise StoreUnavailable(reason)
 
     def forget(self) -> None:
         """Know as little as a new process does."""
@@ -70,13 +70,13 @@ class Custody:
     def _is_the_same(self, store: "Marked") -> bool:
         """Whether it still carries the mark that is known.
 
-        :raises kinto_attachment.storage.StorageUnavailable: it has none any more.
+        :raises kinto_attachment.storage.StoreUnavailable: it has none any more.
         """
         if not store.may_vanish and time.monotonic() < self._looked + LASTS:
             return True
         found = store.mark()
         if found is None:
-            raise StorageUnavailable(
+            raise StoreUnavailable(
                 "The store has lost its mark while this server ran: its volume may have been"
                 " unmounted. It is used again as soon as the mark is back."
             )
@@ -89,7 +89,7 @@ class Custody:
         """Why no command may remove files or links now, or change records after what the store
         seems to lack; None where it may.
 
-        :raises kinto_attachment.storage.StorageError: as the store failed.
+        :raises kinto_attachment.storage.StoreError: as the store failed.
         """
         store = self._store
         return self._reason(store) if isinstance(store, Marked) else None
@@ -98,7 +98,7 @@ class Custody:
         """Mark the store as this database's, whatever it carries; what it carried."""
         store = self._store
         if not isinstance(store, Marked):
-            raise StorageUnavailable("this backend can't be marked")
+            raise StoreUnavailable("this backend can't be marked")
         found = store.mark()
         store.prepare()
         self._write(store, replace=True)
@@ -188,6 +188,6 @@ def refusal(registry: Any) -> str | None:
     return reason
 
 
-def custody_of(store: Storage, storage: Any) -> Custody:
+def custody_of(store: Store, storage: Any) -> Custody:
     """The custody of one server."""
     return Custody(store, storage)

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from kinto_attachment.attachments.values import StoredAttachment
 from kinto_attachment.rows import Rows
-from kinto_attachment.storage import Storage, StorageError
+from kinto_attachment.storage import Store, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class FileChanges:
 
     transaction_manager = transaction.manager
 
-    def __init__(self, store: Storage, rows: Callable[[], Rows], rolls_back: bool) -> None:
+    def __init__(self, store: Store, rows: Callable[[], Rows], rolls_back: bool) -> None:
         self._store = store
         self._rows = rows
         self._rolls_back = rolls_back
@@ -73,7 +73,7 @@ class FileChanges:
         self._left_to_gc = 0
 
     @classmethod
-    def current(cls, store: Storage, rows: Callable[[], Rows], rolls_back: bool) -> "FileChanges":
+    def current(cls, store: Store, rows: Callable[[], Rows], rolls_back: bool) -> "FileChanges":
         """The one of the running transaction, joined to it on first use."""
         running = transaction.get()
         try:
@@ -167,5 +167,5 @@ class FileChanges:
             return
         try:
             self._store.delete_many(doomed)
-        except StorageError as error:
+        except StoreError as error:
             logger.error("FileChanges are left to gc: %s", error)

@@ -21,7 +21,7 @@ from kinto_attachment.attachments.values import (
     legacy_value,
 )
 from kinto_attachment.settings import Policy
-from kinto_attachment.storage import Storage, StorageError, Writer
+from kinto_attachment.storage import Store, StoreError, Writer
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -71,12 +71,12 @@ def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> 
 
 
 def receive(
-    plan: Plan, chunks: Iterable[bytes], store: Storage, expected: ExpectedDigest | None = None
+    plan: Plan, chunks: Iterable[bytes], store: Store, expected: ExpectedDigest | None = None
 ) -> Received:
     """Stream a file into the store: hash, limit and write in one pass.
 
     :raises Refused: size or digest.
-    :raises kinto_attachment.storage.StorageError: as the store failed.
+    :raises kinto_attachment.storage.StoreError: as the store failed.
     """
     policy = plan.policy
     writer = store.open_writer(
@@ -101,14 +101,14 @@ def seal(plan: Plan, received: Received, location: str, legacy_format: bool) -> 
     return StoredAttachment(plan.file_id, received.key, plan.target, attachment, value)
 
 
-def forget(store: Storage, key: str) -> None:
+def forget(store: Store, key: str) -> None:
     """Remove what a store may have kept although it reported a failure.
 
     The key was made a moment ago and nobody else knows it.
     """
     try:
         store.delete(key)
-    except StorageError as error:
+    except StoreError as error:
         logger.warning("%s is left to gc: %s", key, error)
 
 

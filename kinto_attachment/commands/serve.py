@@ -91,14 +91,14 @@ def _take(directory: str) -> IO[str]:
     """Prepare the directory; it is ours until the file that is returned gets closed."""
     from pyramid.exceptions import ConfigurationError
 
-    from kinto_attachment.storage import StorageError
+    from kinto_attachment.storage import StoreError
 
     try:
         lock = _own(directory)
         _remove_leftovers(directory)
         with open(os.path.join(directory, PICTURE), "wb") as file:
             file.write(_picture())
-    except (OSError, StorageError, ConfigurationError) as error:
+    except (OSError, StoreError, ConfigurationError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SystemExit(
             f"{directory} can't be used ({reason}): name another directory with --directory."

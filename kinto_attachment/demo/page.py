@@ -14,8 +14,8 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
-from kinto_attachment.plugin import Server
-from kinto_attachment.storage import Presigning, StorageError, lacks
+from kinto_attachment.plugin import Plugin
+from kinto_attachment.storage import Presigning, StoreError, lacks
 
 FOLDER = Path(__file__).parent / "static"
 PAGE = "index.html"
@@ -79,12 +79,12 @@ def serve(request: Request) -> Response:
 
 def _pictures_elsewhere(request: Request) -> str:
     """Where downloads are redirected to, for the policy: it holds after a redirect, too."""
-    server, url = Server.of(request), None
-    storage = server.storage
-    with contextlib.suppress(StorageError):  # The page works without pictures.
-        if "read" in lacks(storage):
-            url = storage.url("picture.png")
-        elif server.settings.download == "redirect" and isinstance(storage, Presigning):
-            url = storage.presigned_url("picture.png", "picture.png", "image/png", 1)
+    plugin, url = Plugin.of(request), None
+    store = plugin.store
+    with contextlib.suppress(StoreError):  # The page works without pictures.
+        if "read" in lacks(store):
+            url = store.url("picture.png")
+        elif plugin.settings.download == "redirect" and isinstance(store, Presigning):
+            url = store.presigned_url("picture.png", "picture.png", "image/png", 1)
     scheme, host = urlsplit(url or "")[:2]
     return f" {scheme}://{host}" if host else ""

@@ -4,21 +4,21 @@ from kinto.core import Service
 from pyramid.config import Configurator
 from pyramid.events import BeforeRender
 
-from kinto_attachment.plugin import Server, own_base_url
+from kinto_attachment.plugin import Plugin, own_base_url
 
 URL = "https://github.com/Kinto/kinto-attachment/"
 
 
-def announce(config: Configurator, server: Server, version: str) -> None:
+def announce(config: Configurator, plugin: Plugin, version: str) -> None:
     """Register the capability; complete its ``base_url`` for each request where needed."""
     config.add_api_capability(
         "attachments",
         description="Attach files to records.",
         url=URL,
         version=version,
-        **server.capability(),
+        **plugin.capability(),
     )
-    if server.settings.announced_base_url() is None:
+    if plugin.settings.announced_base_url() is None:
         config.add_subscriber(_complete, BeforeRender)
 
 

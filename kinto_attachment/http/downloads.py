@@ -9,12 +9,12 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.plugin import Server
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import (
     Presigning,
     Reader,
-    Storage,
+    Store,
     StoredFile,
     Unsupported,
     lacks,
@@ -47,7 +47,7 @@ class Chunks:
 
     def __init__(
         self,
-        storage: Storage,
+        store: Store,
         key: str,
         wanted: tuple[int, int | None] | None,
         sent: Callable[[int], None],
@@ -55,7 +55,7 @@ class Chunks:
         self._wanted = wanted
         self._sent = sent
         self._count = 0
-        self._reader: Reader | None = storage.open(key, *wanted) if wanted else None
+        self._reader: Reader | None = store.open(key, *wanted) if wanted else None
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._reader or ():
@@ -76,17 +76,17 @@ class Chunks:
             self._sent(self._count)
 
 
-def respond(request: Request, server: Server, link: Link, public: bool) -> Response:
+def respond(request: Request, plugin: Plugin, link: Link, public: bool) -> Response:
     """Serve a file.
 
     :param public: whether caches that many people share may keep it.
     :raises FileNotFoundError: where the store has lost it.
-    :raises kinto_attachment.storage.StorageError: as the store failed.
+    :raises kinto_attachment.storage.StoreError: as the store failed.
     """
-    settings, storage = server.settings, server.storage
+    settings, store = plugin.settings, plugin.store
     kept = f"public, max-age={settings.public_max_age}"
     headers = {"Cache-Control": kept if public else PRIVATE}
-    url = _url_of_the_store(request, server, link)
+    url = _url_of_the_store(request, plugin, link)
     if url and link.hash in request.if_none_match:
         return HTTPNotModified(headers={**headers, "ETag": f'"{link.hash}"'})
     if url:
@@ -97,15 +97,15 @@ def respond(request: Request, server: Server, link: Link, public: bool) -> Respo
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
     }
-    found = storage.stat(link.key)
+    found = store.stat(link.key)
     if settings.accel_redirect and link.hash not in request.if_none_match:
         headers["X-Accel-Redirect"] = settings.accel_redirect + quote(link.key)
         return _described(Stream(request=request, headerlist=[*headers.items()]), link, found)
-    return _streamed(request, storage, link, found, headers)
+    return _streamed(request, store, link, found, headers)
 
 
 def _streamed(
-    request: Request, storage: Storage, link: Link, found: StoredFile, headers: dict[str, str]
+    request: Request, store: Store, link: Link, found: StoredFile, headers: dict[str, str]
 ) -> Response:
     response = Stream(conditional_response=True, request=request)
     _described(response, link, found)
@@ -116,7 +116,7 @@ def _streamed(
     response.conditional_response = not several
     count = request.registry.metrics.count
     response.app_iter = Chunks(
-        storage,
+        store,
         link.key,
         wanted_range(request, response, found.size),
         lambda sent: count("attachment_bytes_out", count=sent),
@@ -154,18 +154,18 @@ def _unchanged(request: Request, response: Response) -> bool:
     return bool(since and response.last_modified <= since)
 
 
-def _url_of_the_store(request: Request, server: Server, link: Link) -> str | None:
+def _url_of_the_store(request: Request, plugin: Plugin, link: Link) -> str | None:
     """Where a download is redirected to; None where the plugin itself sends the file.
 
     A presigned URL is good for GET alone, so HEAD is always answered here.
     """
-    storage = server.storage
-    if "read" in lacks(storage):
-        url = str(storage.url(link.key))
+    store = plugin.store
+    if "read" in lacks(store):
+        url = str(store.url(link.key))
         if not url.startswith(("https://", "http://")):
             raise Unsupported(f"{link.key} can't be downloaded: the backend says {url!r}")
         return url
-    redirects = server.settings.download == "redirect" and request.method == "GET"
-    if redirects and isinstance(storage, Presigning):
-        return storage.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)
+    redirects = plugin.settings.download == "redirect" and request.method == "GET"
+    if redirects and isinstance(store, Presigning):
+        return store.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)
     return None

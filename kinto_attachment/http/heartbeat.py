@@ -10,7 +10,7 @@ from pyramid.settings import asbool
 
 from kinto_attachment.attachments.custody import Custody
 from kinto_attachment.records.verified import last_result
-from kinto_attachment.storage import Storage
+from kinto_attachment.storage import Store
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +21,8 @@ SHARE = 0.9
 class Probe:
     """One look at the store, in a thread of its own."""
 
-    def __init__(self, storage: Storage, custody: Custody) -> None:
-        self._storage = storage
+    def __init__(self, store: Store, custody: Custody) -> None:
+        self._store = store
         self._custody = custody
         self.works = False
         self.thread = threading.Thread(target=self._look, daemon=True)
@@ -32,7 +32,7 @@ class Probe:
         try:
             with transaction.manager:
                 self._custody.check()
-            self._storage.probe()
+            self._store.probe()
             self.works = True
         except Exception as error:
             logger.error("The attachment store does not work: %s", error)
@@ -45,8 +45,8 @@ class Heartbeat:
     out waits for its result.
     """
 
-    def __init__(self, storage: Storage, custody: Custody) -> None:
-        self._storage = storage
+    def __init__(self, store: Store, custody: Custody) -> None:
+        self._store = store
         self._custody = custody
         self._lock = threading.Lock()
         self._probe: Probe | None = None
@@ -57,7 +57,7 @@ class Heartbeat:
             return True
         with self._lock:
             if self._probe is None or not self._probe.thread.is_alive():
-                self._probe = Probe(self._storage, self._custody)
+                self._probe = Probe(self._store, self._custody)
             probe = self._probe
         probe.thread.join(SHARE * float(settings["heartbeat_timeout_seconds"]))
         return probe.works

@@ -14,12 +14,12 @@ from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.http import default_bucket, downloads, preconditions, uploads
-from kinto_attachment.plugin import Server
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import lookup, permissions, subrequests
 from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
-from kinto_attachment.storage import StorageError, StorageFull
+from kinto_attachment.storage import StoreError, StoreFull
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def get(request: Request) -> Response:
     refuse_in_batch(request)
     target = request.context.target
     link = current_link(request, target, request.GET.get("file"))
-    may_be_kept = Server.of(request).settings.public_max_age > 0
+    may_be_kept = Plugin.of(request).settings.public_max_age > 0
     public = may_be_kept and permissions.is_public(request, target)
     return serve(request, target, link, public)
 
@@ -134,7 +134,7 @@ def held_link(
     rows = rows_of(request.registry.storage)
     held = rows.of_records([target.uri])
     if not held and isinstance(value, dict):
-        storage, store = request.registry.storage, Server.of(request).storage
+        storage, store = request.registry.storage, Plugin.of(request).store
         found = adoption.published_link(rows, storage, store, target, value)
         held = [found] if found else []
     return next((k for k in held if same(k.value, value) and file_id in (None, k.file_id)), None)
@@ -143,7 +143,7 @@ def held_link(
 def serve(request: Request, target: Target, link: Link, public: bool) -> Response:
     """The response with the file. Raises :class:`Refused` where the store has lost it."""
     try:
-        response = downloads.respond(request, Server.of(request), link, public)
+        response = downloads.respond(request, Plugin.of(request), link, public)
     except FileNotFoundError:
         raise Refused("file_missing", record=target.record_id) from None
     request.registry.metrics.count(
@@ -175,9 +175,9 @@ def refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
             return view(request)
         except Refused as refused:
             raise as_http_error(request, refused) from refused
-        except StorageFull as error:
+        except StoreFull as error:
             raise as_http_error(request, Refused("no_space")) from error
-        except StorageError as error:
+        except StoreError as error:
             logger.error("%s %s: %s", request.method, request.path, error)
             raise as_http_error(request, Refused("store_unavailable")) from error
 

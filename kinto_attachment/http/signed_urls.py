@@ -17,7 +17,7 @@ from pyramid.security import NO_PERMISSION_REQUIRED
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.signatures import Token
 from kinto_attachment.http import routes
-from kinto_attachment.plugin import Server, own_base_url
+from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records import lookup
 from kinto_attachment.records.refusing import refuse_in_batch
 
@@ -60,11 +60,11 @@ def includeme(config: Configurator) -> None:
 
 def create(request: Request) -> Any:
     """A URL of the record's file for whoever has no credentials: ``<img>``, e-mails."""
-    server, target = Server.of(request), request.context.target
-    seconds = _expires_in(request, server.settings.link_max_age)
+    plugin, target = Plugin.of(request), request.context.target
+    seconds = _expires_in(request, plugin.settings.link_max_age)
     link = routes.current_link(request, target)
     expires = int(time.time()) + seconds
-    token = server.signer.sign(link, expires)
+    token = plugin.signer.sign(link, expires)
     url = f"{own_base_url(request)}{target.uri[1:]}/attachment/link/{token}"
     return {"data": {"url": url, "expires_in": seconds, "expires": expires}}
 
@@ -72,7 +72,7 @@ def create(request: Request) -> Any:
 def follow(request: Request) -> Response:
     """Serve the file that a signed link is for."""
     refuse_in_batch(request)
-    server, target = Server.of(request), routes.target_of(request)
+    plugin, target = Plugin.of(request), routes.target_of(request)
     token = Token.read(request.matchdict["token"])
     if token is None:
         raise Refused("link_invalid")
@@ -80,7 +80,7 @@ def follow(request: Request) -> Response:
         raise Refused("link_expired")
     record = lookup.find(request, target)
     link = routes.held_link(request, target, record, token.file_id)
-    if link is None or not server.signer.opens(token, link):
+    if link is None or not plugin.signer.opens(token, link):
         raise Refused("link_invalid")
     return routes.serve(request, target, link, public=False)
 

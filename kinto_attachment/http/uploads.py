@@ -22,10 +22,10 @@ from kinto_attachment.attachments import intake, sniffing
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
 from kinto_attachment.http import bodies, forms, preconditions
-from kinto_attachment.plugin import Server, own_base_url
+from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.settings import Policy
-from kinto_attachment.storage import StorageSilent
+from kinto_attachment.storage import StoreSilent
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -76,12 +76,12 @@ def _look_before(request: Request, overhead: int) -> Policy:
     """
     refuse_in_batch(request)
     bodies.check_coding(request)
-    target, server = request.context.target, Server.of(request)
+    target, plugin = request.context.target, Plugin.of(request)
     preconditions.check(request, request.context.current_object)
-    policy = server.settings.policy_for(target.bucket_id, target.collection_id)
+    policy = plugin.settings.policy_for(target.bucket_id, target.collection_id)
     _check_announced_size(request, policy.max_size_bytes, overhead)
     _give_back_connection(request)
-    server.custody.check()  # The store may hang, and no database connection with it.
+    plugin.custody.check()  # The store may hang, and no database connection with it.
     _give_back_connection(request)
     return policy
 
@@ -90,23 +90,23 @@ def _store(
     request: Request, part: FilePart, policy: Policy, expected: ExpectedDigest | None
 ) -> StoredAttachment:
     """The second step: the file is planned, declared, received and sealed."""
-    server, errand, metrics = Server.of(request), Errand.on(request), request.registry.metrics
-    settings, target = server.settings, request.context.target
-    head, chunks = sniffing.peek(part.chunks) if settings.sniff else (None, part.chunks)
-    plan = intake.plan(part, head, target, policy)
-    errand.expect(plan.key)
-    with metrics.timer("attachment_upload_seconds"):
+    plugin, errand = Plugin.of(request), Errand.on(request)
+    settings, target = plugin.settings, request.context.target
+    with request.registry.metrics.timer("attachment_upload_seconds"):
+        head, chunks = sniffing.peek(part.chunks) if settings.sniff else (None, part.chunks)
+        plan = intake.plan(part, head, target, policy)
+        errand.expect(plan.key)
         try:
-            received = intake.receive(plan, chunks, server.storage, expected)
-        except StorageSilent:
+            received = intake.receive(plan, chunks, plugin.store, expected)
+        except StoreSilent:
             errand.leave_to_gc()
             raise
-    location = server.locations.of(
+    location = plugin.locations.of(
         received.key, target.uri, plan.file_id, policy.private, own_base_url(request)
     )
     stored = intake.seal(plan, received, location, settings.legacy_format)
     errand.hold(stored)
-    metrics.count("attachment_bytes_in", count=received.size)
+    request.registry.metrics.count("attachment_bytes_in", count=received.size)
     return stored
 
 
@@ -136,7 +136,7 @@ def _answer(
         response.content_type, response.body = answer.content_type, answer.body
         return response
     response.headers["Location"] = request.route_url("record-object", **_ids(stored.target))
-    if Server.of(request).settings.legacy_format or _is_html_form(request):
+    if Plugin.of(request).settings.legacy_format or _is_html_form(request):
         response.status_code = HTTPSeeOther.code
     return response
 

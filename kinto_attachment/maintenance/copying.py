@@ -19,7 +19,7 @@ from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link
 from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Storage, StorageError, UnsafeKey, Writer
+from kinto_attachment.storage import Store, StoreError, UnsafeKey, Writer
 
 RACES = 3
 """How often a file is tried that another copy writes at the same time."""
@@ -80,8 +80,8 @@ class Copier:
     def __init__(
         self,
         rows: Rows,
-        source: Storage,
-        destination: Storage,
+        source: Store,
+        destination: Store,
         settings: Settings,
         *,
         jobs: int,
@@ -100,7 +100,7 @@ class Copier:
     def copy(self, report: Report) -> None:
         """Copy what is not there yet; ``report`` counts as it goes.
 
-        :raises kinto_attachment.storage.StorageError: as a store failed.
+        :raises kinto_attachment.storage.StoreError: as a store failed.
         """
         with ThreadPoolExecutor(self._jobs) as pool:
             try:
@@ -203,7 +203,7 @@ class Copier:
                     yield chunk
         except FileNotFoundError:
             raise Unusable("missing") from None
-        except (StorageError, OSError) as error:
+        except (StoreError, OSError) as error:
             if not _works(self._source):
                 raise
             raise Unusable("unreadable") from error
@@ -222,24 +222,24 @@ def _write(chunks: Iterable[bytes], writer: Writer, link: Link) -> None:
         raise Unusable("hash")
 
 
-def _works(storage: Storage) -> bool:
+def _works(store: Store) -> bool:
     """Whether a store answers as it should when it is asked for a file that can't be there."""
     try:
-        storage.stat(f"{keys.new_id()}.txt")
+        store.stat(f"{keys.new_id()}.txt")
     except FileNotFoundError:
         return True
-    except StorageError:
+    except StoreError:
         return False
     return False
 
 
-def are_one(source: Storage, destination: Storage) -> bool:
+def are_one(source: Store, destination: Store) -> bool:
     """Whether two stores are the same, by whatever names they are reached.
 
     A file is put into the one, looked for in the other, and removed; where the process is
     killed in between, ``gc`` finds it.
 
-    :raises kinto_attachment.storage.StorageError: as a store failed; so a destination that
+    :raises kinto_attachment.storage.StoreError: as a store failed; so a destination that
         can't be written is known before anything is copied.
     """
     key = f"{keys.new_id()}.txt"

@@ -17,7 +17,7 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.maintenance.ceiling import Ceiling, exceeds
-from kinto_attachment.plugin import Server
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
@@ -77,11 +77,11 @@ class Collector:
     def __init__(
         self, registry: Any, grace: float, tick: Callable[[int], object] = lambda _: None
     ) -> None:
-        server: Server = registry.attachments
-        self._store = server.storage
+        plugin: Plugin = registry.attachments
+        self._store = plugin.store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
-        self._settings, self._locations = server.settings, server.locations
+        self._settings, self._locations = plugin.settings, plugin.locations
         self._now = time.time()
         self.before = self._now - grace
         self._tick = tick

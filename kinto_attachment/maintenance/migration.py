@@ -17,12 +17,12 @@ from pyramid.settings import asbool
 
 from kinto_attachment.attachments import adoption, custody
 from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
-from kinto_attachment.plugin import Server
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import RecordRow
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import page_by_page
-from kinto_attachment.storage import StorageError
+from kinto_attachment.storage import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _refusal(registry: Any) -> str | None:
     """Why files can't be looked at now; an application without its store starts, too."""
     try:
         return custody.refusal(registry)
-    except StorageError as error:
+    except StoreError as error:
         return str(error)
 
 
@@ -120,7 +120,7 @@ class Adopter:
     """Gives links to records that have none. Memory does not grow with their number."""
 
     def __init__(self, registry: Any, dry_run: bool) -> None:
-        self._server: Server = registry.attachments
+        self._plugin: Plugin = registry.attachments
         self._storage = registry.storage
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
@@ -175,11 +175,11 @@ class Adopter:
         Only a file whose key carries no id of ours: with one, a missing link means that the
         file was replaced, or never belonged to the record.
         """
-        key = self._server.locations.foreign_key_in(row.value.get("location"))
-        link = adoption.verified_link(self._server.storage, row.target, row.value, key)
+        key = self._plugin.locations.foreign_key_in(row.value.get("location"))
+        link = adoption.verified_link(self._plugin.store, row.target, row.value, key)
         if link is None or self._dry_run:
             return link is not None
-        return adoption.adopt(self._rows, self._server.storage, link)
+        return adoption.adopt(self._rows, self._plugin.store, link)
 
     def _unlinked(self, page: list[RecordRow]) -> list[RecordRow]:
         """Those of these records that no link backs, and that are not forged."""
@@ -199,5 +199,5 @@ class Adopter:
         return [row for row in without if not self._is_forged(row.value)]
 
     def _is_forged(self, value: dict[str, Any]) -> bool:
-        file_id = self._server.locations.file_id_in(value.get("location"))
+        file_id = self._plugin.locations.file_id_in(value.get("location"))
         return adoption.is_forged(value, self._rows.to_files([file_id] if file_id else []))

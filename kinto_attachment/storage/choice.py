@@ -11,7 +11,7 @@ from pyramid_storage.interfaces import IFileStorage
 from pyramid_storage.registry import register_file_storage_impl
 
 from kinto_attachment.settings import PREFIX, Settings
-from kinto_attachment.storage.interface import Storage, lacks
+from kinto_attachment.storage.interface import Store, lacks
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.thirdparty import ThirdPartyStorage
 
@@ -40,7 +40,7 @@ BACKENDS = (
 )
 
 
-def choose(config: Configurator, settings: Settings) -> Storage:
+def choose(config: Configurator, settings: Settings) -> Store:
     """Build the store and register it as pyramid_storage's ``IFileStorage``.
 
     One that is registered already, by an earlier include, wins; then comes the setting
@@ -51,9 +51,9 @@ def choose(config: Configurator, settings: Settings) -> Storage:
     found = config.registry.queryUtility(IFileStorage)
     if found is None:
         found = _configured(config, settings)
-    storage = found if isinstance(found, Storage) else ThirdPartyStorage(found)
-    missing = lacks(storage)
-    _check_serving(storage, settings)
+    store = found if isinstance(found, Store) else ThirdPartyStorage(found)
+    missing = lacks(store)
+    _check_serving(store, settings)
     if missing:
         logger.warning(
             "The attachment store %s lacks %s: downloads are redirected to its own URLs, and"
@@ -61,19 +61,19 @@ def choose(config: Configurator, settings: Settings) -> Storage:
             type(found).__qualname__,
             " and ".join(sorted(missing)),
         )
-    return storage
+    return store
 
 
-def _check_serving(storage: Storage, settings: Settings) -> None:
+def _check_serving(store: Store, settings: Settings) -> None:
     """Refuse what this store can't do."""
     private = any(policy.private for policy in settings.policies.values())
-    if private and "read" in lacks(storage):
+    if private and "read" in lacks(store):
         raise ConfigurationError(
             "kinto.attachment.private = True: the backend can't read files back, so the plugin"
             " can't serve them; take another backend, or remove the setting."
         )
     accel = settings.accel_redirect
-    if accel and not isinstance(storage, LocalFileStorage):
+    if accel and not isinstance(store, LocalFileStorage):
         raise ConfigurationError(
             f"kinto.attachment.accel_redirect = {accel}: nginx serves local files only; remove"
             " the setting, or write base_path."
@@ -84,9 +84,9 @@ def _configured(config: Configurator, settings: Settings) -> Any:
     backend = _named(settings)
     if backend is None:
         return _third_party(config, str(settings.backend))
-    storage = _ours(backend, settings)
-    register_file_storage_impl(config, storage)
-    return storage
+    store = _ours(backend, settings)
+    register_file_storage_impl(config, store)
+    return store
 
 
 def _named(settings: Settings) -> Backend | None:
@@ -155,9 +155,9 @@ def _third_party(config: Configurator, name: str) -> Any:
     ours = {k.removeprefix(PREFIX): v for k, v in raw.items() if k.startswith(PREFIX)}
     wanted = {f"storage.{k}": v for k, v in ours.items() if f"storage.{k}" not in raw}
     if hasattr(found, "from_settings"):
-        storage = found.from_settings({**raw, **wanted}, "storage.")
-        register_file_storage_impl(config, storage)
-        return storage
+        store = found.from_settings({**raw, **wanted}, "storage.")
+        register_file_storage_impl(config, store)
+        return store
     if hasattr(found, "includeme"):
         config.include(found)
         return config.registry.getUtility(IFileStorage)

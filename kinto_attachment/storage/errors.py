@@ -1,24 +1,24 @@
 """What can go wrong with a store. The messages are for the log, never for the client."""
 
 
-class StorageError(Exception):
+class StoreError(Exception):
     """The store failed. The message is for the log, never for the client."""
 
 
-class StorageFull(StorageError):
+class StoreFull(StoreError):
     """The store has no space, or no quota, left."""
 
 
-class StorageUnavailable(StorageError):
+class StoreUnavailable(StoreError):
     """The store can't be reached, or refuses to work."""
 
 
-class StorageSilent(StorageUnavailable):
+class StoreSilent(StoreUnavailable):
     """The store did not answer in time. Whatever is asked next may take as long again, so
     nothing is: what the store may have kept is left to gc."""
 
 
-class Unsupported(StorageError):
+class Unsupported(StoreError):
     """The store can't do this at all; :func:`~kinto_attachment.storage.lacks` tells so before."""
 
 

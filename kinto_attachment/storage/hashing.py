@@ -4,17 +4,17 @@ import contextlib
 import hashlib
 from collections.abc import Callable
 
-from kinto_attachment.storage.interface import Storage
+from kinto_attachment.storage.interface import Store
 
 
 def size_and_sha256(
-    store: Storage, key: str, spend: Callable[[int], object] = lambda _: None
+    store: Store, key: str, spend: Callable[[int], object] = lambda _: None
 ) -> tuple[int, str]:
     """Read a file once: its bytes, and its SHA-256 in 64 hex digits.
 
     :param spend: called with the number of bytes after each chunk.
     :raises FileNotFoundError: there is none.
-    :raises kinto_attachment.storage.errors.StorageError: as the store failed.
+    :raises kinto_attachment.storage.errors.StoreError: as the store failed.
     """
     size, digest = 0, hashlib.sha256()
     with contextlib.closing(store.open(key)) as chunks:

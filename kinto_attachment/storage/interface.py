@@ -1,7 +1,7 @@
 """The streaming interface that a store offers beside pyramid_storage's.
 
 A backend is a pyramid_storage class (``save``, ``url``, ``delete``, ``exists``) with the
-methods of :class:`Storage` added. The store is dumb: keys are decided in keys.py, what may be
+methods of :class:`Store` added. The store is dumb: keys are decided in keys.py, what may be
 stored in attachments/intake.py, and when a file goes in attachments/file_changes.py.
 """
 
@@ -16,7 +16,7 @@ CHUNK_SIZE = 256 * 1024
 
 
 class IStreamingFileStorage(IFileStorage):
-    """Marker of the backends that offer the methods of :class:`Storage`."""
+    """Marker of the backends that offer the methods of :class:`Store`."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Writer(Protocol):
     """A file being written. It is visible under its key only after :meth:`close`."""
 
     def write(self, data: bytes) -> object:
-        """Append bytes. Raises :class:`StorageError`."""
+        """Append bytes. Raises :class:`StoreError`."""
 
     def close(self) -> str | None:
-        """Publish the file, durably. Raises :class:`StorageError`; FileExistsError, and
+        """Publish the file, durably. Raises :class:`StoreError`; FileExistsError, and
         leaves the existing file alone, where the key is taken. On any error nothing is left.
 
         Returns the key, where the store did not take the one that it was given, else None.
@@ -57,8 +57,8 @@ class Reader(Protocol):
 
 
 @runtime_checkable
-class Storage(Protocol):
-    """What the plugin asks of a store. Every method may raise :class:`StorageError`."""
+class Store(Protocol):
+    """What the plugin asks of a store. Every method may raise :class:`StoreError`."""
 
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
@@ -100,13 +100,13 @@ class Presigning(Protocol):
     def presigned_url(self, key: str, filename: str, mimetype: str, expires: int) -> str | None:
         """A URL that anybody can read the file from during ``expires`` seconds, under this
         name and type. None where the store's credentials can't sign. Whether the file exists
-        is not looked at. Raises :class:`StorageError`."""
+        is not looked at. Raises :class:`StoreError`."""
 
 
 @runtime_checkable
 class Marked(Protocol):
     """What a store may offer besides: one small object beside its files, which says whose they
-    are (attachments/custody.py). Every method may raise :class:`StorageError`."""
+    are (attachments/custody.py). Every method may raise :class:`StoreError`."""
 
     may_vanish: bool
     """Whether it can go away under a running server, as a volume that is unmounted."""
@@ -122,10 +122,10 @@ class Marked(Protocol):
         not be replaced."""
 
 
-def lacks(storage: Storage) -> frozenset[str]:
+def lacks(store: Store) -> frozenset[str]:
     """What a store can't do: ``read`` (open and stat) and ``list`` (files), or nothing.
 
     Only pyramid_storage's backends that know no more than ``save``, ``url`` and ``delete``
     lack anything.
     """
-    return getattr(storage, "lacks", frozenset())
+    return getattr(store, "lacks", frozenset())

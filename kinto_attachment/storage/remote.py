@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from kinto_attachment import keys
 from kinto_attachment.storage.errors import (
-    StorageError,
-    StorageSilent,
-    StorageUnavailable,
+    StoreError,
+    StoreSilent,
+    StoreUnavailable,
     UnsafeKey,
 )
 from kinto_attachment.storage.saving import SavesFiles
@@ -31,7 +31,7 @@ WRITER = "kinto-attachment-writer"
 """Name of the metadata by which a writer knows its own file, when the store's answer is lost."""
 
 
-class Unanswered(StorageUnavailable):
+class Unanswered(StoreUnavailable):
     """The store says too little: the request may have been carried out."""
 
 
@@ -62,10 +62,10 @@ class RemoteStorage(SavesFiles, ABC):
         """See :class:`kinto_attachment.storage.Marked`: a bucket is made by its owner."""
 
     def probe(self) -> None:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         content = secrets.token_hex(16).encode()
         if self._probe_with(f"{PROBES}/{secrets.token_hex(16)}", content) != content:
-            raise StorageUnavailable("the store did not keep what was written")
+            raise StoreUnavailable("the store did not keep what was written")
 
     def exists(self, filename: str) -> bool:
         """pyramid_storage's: whether there is such a file."""
@@ -119,7 +119,7 @@ class PartWriter(ABC):
         if self._began:
             try:
                 self._drop()
-            except StorageError as error:
+            except StoreError as error:
                 logger.warning("An unfinished upload is left in the store: %s", error)
 
     @contextlib.contextmanager
@@ -128,7 +128,7 @@ class PartWriter(ABC):
         unfinished uploads, does it later."""
         try:
             yield
-        except StorageSilent:
+        except StoreSilent:
             self._over = True
             raise
 
@@ -155,7 +155,7 @@ class PartWriter(ABC):
     def _is_ours(self) -> bool:
         try:
             return self._stored_token() == self._token
-        except (FileNotFoundError, StorageError):
+        except (FileNotFoundError, StoreError):
             return False
 
     @abstractmethod

@@ -8,11 +8,11 @@ from typing import IO, TYPE_CHECKING, Any
 from pyramid_storage.exceptions import FileNotAllowed
 
 from kinto_attachment import keys
-from kinto_attachment.storage.errors import StorageError
-from kinto_attachment.storage.interface import CHUNK_SIZE, Storage
+from kinto_attachment.storage.errors import StoreError
+from kinto_attachment.storage.interface import CHUNK_SIZE, Store
 
 if TYPE_CHECKING:
-    _Base = Storage
+    _Base = Store
 else:
     _Base = object  # A protocol's empty methods would hide those of pyramid_storage.
 
@@ -44,7 +44,7 @@ class SavesFiles(_Base):
             key = "/".join(part for part in ((folder or "").strip("/"), tried) if part)
             with contextlib.suppress(FileExistsError):
                 return self._copy(file, key)
-        raise StorageError(f"no free name for {name}")
+        raise StoreError(f"no free name for {name}")
 
     def save_filename(self, filename: str, *args: Any, **kwargs: Any) -> str:
         """pyramid_storage's, which would leave the file open."""

@@ -21,9 +21,9 @@ from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import keys
 from kinto_attachment.storage.errors import (
-    StorageError,
-    StorageFull,
-    StorageUnavailable,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
     UnsafeKey,
     Unsupported,
 )
@@ -66,7 +66,7 @@ class ThirdPartyStorage:
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "SpoolingWriter":
-        """See :class:`kinto_attachment.storage.Storage`. Name and type are not passed on, nor that
+        """See :class:`kinto_attachment.storage.Store`. Name and type are not passed on, nor that
         the file is private: choice.py refuses such a server to start."""
         return SpoolingWriter(self, _checked(key))
 
@@ -83,7 +83,7 @@ class ThirdPartyStorage:
         raise self._unsupported("listed")
 
     def delete(self, filename: str) -> bool:
-        """See :class:`kinto_attachment.storage.Storage`. True also where the backend does not
+        """See :class:`kinto_attachment.storage.Store`. True also where the backend does not
         say whether there was a file."""
         if not self._may_exist(_checked(filename)):
             return False
@@ -91,22 +91,22 @@ class ThirdPartyStorage:
             return self.backend.delete(filename) is not False
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         failed: list[str] = []
         for key in keys:
             try:
                 self.delete(key)
-            except StorageError as error:
+            except StoreError as error:
                 failed.append(f"{key} ({error})")
         if failed:
-            raise StorageError(f"{len(failed)} files could not be removed, first {failed[0]}")
+            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
 
     def remove_unfinished(self, before: float) -> int:
         """Always 0: temporary files have no name, and go with their process."""
         return 0
 
     def probe(self) -> None:
-        """See :class:`kinto_attachment.storage.Storage`. Writes and deletes; reading can't be
+        """See :class:`kinto_attachment.storage.Store`. Writes and deletes; reading can't be
         tried."""
         with tempfile.TemporaryFile() as file:
             file.write(b"probe")
@@ -154,12 +154,12 @@ class ThirdPartyStorage:
         """One vocabulary of errors for all stores; what the backend says stays in the chain."""
         try:
             yield
-        except (StorageError, FileExistsError):
+        except (StoreError, FileExistsError):
             raise
         except Exception as error:
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             said = f"{self._name(self.backend)}.{method} raised {type(error).__name__}"
-            raise (StorageFull if full else StorageUnavailable)(said) from error
+            raise (StoreFull if full else StoreUnavailable)(said) from error
 
     def _unsupported(self, what: str) -> Unsupported:
         return Unsupported(f"files in {self._name(self.backend)} can't be {what}")
@@ -182,7 +182,7 @@ class SpoolingWriter:
         try:
             self._file.write(data)
         except OSError as error:
-            raise StorageFull(f"the folder of temporary files: {error.strerror}") from error
+            raise StoreFull(f"the folder of temporary files: {error.strerror}") from error
 
     def close(self) -> str | None:
         """See :class:`kinto_attachment.storage.Writer`. Returns the backend's own name, which
@@ -192,7 +192,7 @@ class SpoolingWriter:
             file_id = keys.id_of_key(self._key)
             if file_id and keys.id_in_location(saved) != file_id:
                 self._storage.delete(saved)
-                raise StorageError(f"{self._key} was renamed to {saved}, and would be lost")
+                raise StoreError(f"{self._key} was renamed to {saved}, and would be lost")
         finally:
             self.abort()
         return saved

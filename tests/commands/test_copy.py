@@ -20,7 +20,7 @@ from kinto_attachment.commands import main
 from kinto_attachment.maintenance.copying import Copier, Report
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link
-from kinto_attachment.storage import StorageUnavailable
+from kinto_attachment.storage import StoreUnavailable
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.remote import MARK
 from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
@@ -309,7 +309,7 @@ def copier(
     attachments = server.registry.attachments
     return Copier(
         rows_of(server.registry.storage),
-        source or attachments.storage,
+        source or attachments.store,
         LocalFileStorage(str(base_path)),
         attachments.settings,
         jobs=4,
@@ -342,7 +342,7 @@ def test_a_file_that_goes_meanwhile_is_no_finding(
     server.assert_agreement()
 
 
-@pytest.mark.parametrize("error", [StorageUnavailable("no"), OSError(errno.EIO, "no")])
+@pytest.mark.parametrize("error", [StoreUnavailable("no"), OSError(errno.EIO, "no")])
 def test_a_file_that_a_working_store_does_not_give_out_is_a_finding(
     server: Server, tmp_path: Path, error: Exception
 ) -> None:
@@ -370,12 +370,12 @@ def test_a_store_that_goes_away_ends_the_copy(server: Server, tmp_path: Path) ->
         no()
 
     def no(*_: Any) -> Any:
-        raise StorageUnavailable("away")
+        raise StoreUnavailable("away")
 
     store.interfere = interfere
     report = Report()
 
-    with pytest.raises(StorageUnavailable, match="away"):
+    with pytest.raises(StoreUnavailable, match="away"):
         copier(server, tmp_path / "files", store).copy(report)
 
     assert list((tmp_path / "files" / ".unfinished").iterdir()) == []

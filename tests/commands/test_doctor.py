@@ -91,7 +91,7 @@ def forget_link(server: Server, uri: str) -> None:
 
 
 def replace_file(server: Server, key: str, content: bytes) -> None:
-    server.registry.attachments.storage.delete(key)
+    server.registry.attachments.store.delete(key)
     server.store_file(key, content)
 
 
@@ -108,7 +108,7 @@ def test_a_server_where_all_agree_has_no_findings(server: Server, doctor: Doctor
 @every_store()
 def test_a_record_whose_file_is_gone_is_found(server: Server, doctor: Doctor) -> None:
     uri, key = upload(server)
-    server.registry.attachments.storage.delete(key)
+    server.registry.attachments.store.delete(key)
 
     assert doctor() == (1, {"missing": [uri]})
 
@@ -121,7 +121,7 @@ def test_a_field_that_names_no_file_is_taken_out_and_nothing_else_changes(
     unlinked, other = upload(server, "unlinked")
     forget_link(server, unlinked)
     for gone in (key, other):
-        server.registry.attachments.storage.delete(gone)
+        server.registry.attachments.store.delete(gone)
     places = sorted([uri, unlinked])
 
     code, found = doctor("--repair", "missing", "--dry-run")

@@ -80,7 +80,7 @@ def test_a_store_is_told_that_it_belongs_to_another_database_by_now(
     old: Old, folder: Path
 ) -> None:
     theirs = b'{"cluster": "1", "database": 1, "name": "theirs"}'
-    old.server.registry.attachments.storage.set_mark(theirs, replace=True)
+    old.server.registry.attachments.store.set_mark(theirs, replace=True)
     (refused,) = types(folder, "kinto-attachment gc --ini kinto.ini --delete")
     assert refused.returncode == 2
     assert "kinto-attachment claim" in refused.stderr

@@ -278,7 +278,7 @@ def test_a_file_that_is_replaced_or_deleted_meanwhile_is_no_finding(server: Serv
 
     pace = Pace(1, clock=lambda: 0, wait=work_on)
     verifier = Verifier(
-        server.rows(), server.registry.attachments.storage, jobs=1, pace=pace, found=found.append
+        server.rows(), server.registry.attachments.store, jobs=1, pace=pace, found=found.append
     )
     end = verifier.verify(Progress())
 
@@ -559,7 +559,7 @@ def test_an_interruption_leaves_no_file_open(server: Server) -> None:
             pass
         raise KeyboardInterrupt
 
-    store = server.registry.attachments.storage
+    store = server.registry.attachments.store
     verifier = Verifier(server.rows(), store, pace=Pace(1), found=interrupt)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         verifier.verify(Progress())

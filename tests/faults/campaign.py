@@ -46,8 +46,8 @@ class Campaign:
         for uri in {record.rpartition("/records")[0] for record in RECORDS}:
             self._client.make_collection(uri)
         attachments = server.registry.attachments
-        self._storage = made_faulty(attachments.storage)
-        server.registry.attachments = dataclasses.replace(attachments, storage=self._storage)
+        self._storage = made_faulty(attachments.store)
+        server.registry.attachments = dataclasses.replace(attachments, store=self._storage)
         self.outcomes: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def run(self, operations: int) -> None:

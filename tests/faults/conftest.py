@@ -29,8 +29,8 @@ def launcher(postgresql: str, local_store: dict[str, str]) -> Iterator[Launcher]
 def faulty(server: parts.Server) -> FaultyStorage:
     """The server's store, which fails when it is told to."""
     attachments = server.registry.attachments
-    storage = made_faulty(attachments.storage)
-    server.registry.attachments = dataclasses.replace(attachments, storage=storage)
+    storage = made_faulty(attachments.store)
+    server.registry.attachments = dataclasses.replace(attachments, store=storage)
     return storage
 
 

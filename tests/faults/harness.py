@@ -19,7 +19,7 @@ import sqlalchemy
 import transaction
 
 from kinto_attachment.maintenance.garbage import Collector, Report
-from kinto_attachment.storage import StorageFull, StorageUnavailable
+from kinto_attachment.storage import StoreFull, StoreUnavailable
 from tests.parts import Server
 
 LONGEST_TRANSACTION = 60
@@ -42,7 +42,7 @@ def assert_nothing_dangles(server: Server) -> None:
     from tests.parts import sha256
 
     transaction.abort()  # Kinto's last one may have failed.
-    storage, links = server.registry.attachments.storage, server.all_links()
+    storage, links = server.registry.attachments.store, server.all_links()
     by_record = {(link.record_uri, json.dumps(link.value)): link for link in links}
     for record in server.records():
         link = by_record[(record["uri"], json.dumps(record["attachment"]))]
@@ -232,7 +232,7 @@ class FaultyStorage:
     """
 
     fault: str | None = None
-    error: type[Exception] = StorageUnavailable
+    error: type[Exception] = StoreUnavailable
     seen = 0
 
     def _fail(self, moment: str) -> None:
@@ -286,13 +286,13 @@ class FaultyWriter:
 
 
 STORAGE_FAULTS = [
-    ("open-before", StorageUnavailable),
-    ("write-before", StorageFull),
-    ("write-truncated", StorageFull),
-    ("close-before", StorageUnavailable),
-    ("close-after", StorageUnavailable),
-    ("close-loses-bytes", StorageUnavailable),
-    ("stat-before", StorageUnavailable),
-    ("delete-before", StorageUnavailable),
-    ("delete-after", StorageUnavailable),
+    ("open-before", StoreUnavailable),
+    ("write-before", StoreFull),
+    ("write-truncated", StoreFull),
+    ("close-before", StoreUnavailable),
+    ("close-after", StoreUnavailable),
+    ("close-loses-bytes", StoreUnavailable),
+    ("stat-before", StoreUnavailable),
+    ("delete-before", StoreUnavailable),
+    ("delete-after", StoreUnavailable),
 ]

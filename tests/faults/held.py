@@ -209,12 +209,12 @@ def _in_short(statement: str, parameters: Any) -> str:
 def watched(registry: Any, slot: str) -> None:
     """Let the application's store tell whoever is at work in the slot of its moments."""
     attachments = registry.attachments
-    inner = attachments.storage
+    inner = attachments.store
     kind: Any = type("Watched", (WatchedStorage, type(inner)), {})
     storage = kind.__new__(kind)
     vars(storage).update(vars(inner))
     storage.slot = slot
-    registry.attachments = dataclasses.replace(attachments, storage=storage)
+    registry.attachments = dataclasses.replace(attachments, store=storage)
 
 
 class WatchedStorage:

@@ -99,7 +99,7 @@ def _damaged(server: Server) -> None:
     before = server.stored_keys()
     client.upload(f"{RECORDS['r7']}/attachment", content=b"missing")
     (key,) = server.stored_keys() - before
-    server.registry.attachments.storage.delete(key)
+    server.registry.attachments.store.delete(key)
     _old_record(server, "r6", _old_file(server, b"unlinked")[1])
     transaction.commit()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kinto_attachment.testing import StorageContract
+from kinto_attachment.testing import StoreContract
 from tests.storage import sabotage
 from tests.storage.memory import MemoryStorage
 
@@ -19,7 +19,7 @@ BROKEN = [
 
 def cases() -> Iterator[tuple[str, Callable[[Any], None]]]:
     """Every test of the contract, once for each of its parameters, as a call on a store."""
-    contract = StorageContract()
+    contract = StoreContract()
     for name, test in inspect.getmembers(contract, inspect.ismethod):
         if name.startswith("test_"):
             for how in parameters(test):

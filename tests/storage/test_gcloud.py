@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pyramid.exceptions import ConfigurationError
 
-from kinto_attachment.storage import StorageFull, StorageUnavailable
+from kinto_attachment.storage import StoreFull, StoreUnavailable
 from kinto_attachment.storage.gcloud import GoogleCloudStorage
 from kinto_attachment.storage.remote import PART
 from kinto_attachment.testing import LARGE, new_key, noise, start, write
@@ -117,7 +117,7 @@ def test_a_large_file_that_is_refused_on_the_way_leaves_nothing(
     storage = make_google()
     google.interferes = lambda method, _: status if method == "PUT" else None
 
-    with pytest.raises(StorageFull if status == 507 else StorageUnavailable):
+    with pytest.raises(StoreFull if status == 507 else StoreUnavailable):
         write(storage, new_key(), noise(LARGE))
 
     assert list(storage.files()) == []
@@ -200,7 +200,7 @@ def everything(storage: GoogleCloudStorage) -> list[Callable[[], Any]]:
 def assert_unavailable(storage: GoogleCloudStorage, within: float = 5) -> None:
     for call in everything(storage):
         began = time.monotonic()
-        with pytest.raises(StorageUnavailable) as caught:
+        with pytest.raises(StoreUnavailable) as caught:
             call()
         assert time.monotonic() - began < within
         assert SECRET not in repr(caught.value)

@@ -14,7 +14,7 @@ import requests
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import keys
-from kinto_attachment.storage import StorageError, StorageFull, StorageUnavailable
+from kinto_attachment.storage import StoreError, StoreFull, StoreUnavailable
 from kinto_attachment.storage.remote import PART
 from kinto_attachment.storage.s3 import S3FileStorage
 from kinto_attachment.testing import LARGE, new_key, noise, start, write
@@ -271,7 +271,7 @@ def test_an_upload_that_somebody_aborted_is_an_error(
     (found,) = uploads_under_way(s3, bucket)
     s3.abort_multipart_upload(Bucket=bucket, Key=found["Key"], UploadId=found["UploadId"])
 
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StoreUnavailable):
         writer.close()
     assert list(storage.files()) == []
 
@@ -285,7 +285,7 @@ def test_a_failing_large_file_leaves_no_parts(
     storage = make_s3()
     writer = storage.open_writer(new_key(), mimetype="", filename="")
 
-    with pytest.raises(StorageFull if status == 507 else StorageUnavailable):  # noqa: PT012
+    with pytest.raises(StoreFull if status == 507 else StoreUnavailable):  # noqa: PT012
         for _ in range(2):
             writer.write(noise(PART))
         writer.close()
@@ -357,7 +357,7 @@ def test_files_that_can_not_be_deleted_are_told_after_all_others_are_gone(
         return (403, "AccessDenied") if operation == "DELETE" and len(deletes) == 1 else None
 
     gate.answer = answer
-    with pytest.raises(StorageError, match=f"^1 files could not be removed, first {keys[0]} "):
+    with pytest.raises(StoreError, match=f"^1 files could not be removed, first {keys[0]} "):
         storage.delete_many(keys)
 
     assert [file.key for file in storage.files()] == [keys[0]]
@@ -442,7 +442,7 @@ def everything(storage: S3FileStorage) -> list[Callable[[], Any]]:
 
 def assert_unavailable(storage: S3FileStorage) -> None:
     for call in everything(storage):
-        with pytest.raises(StorageUnavailable) as caught:
+        with pytest.raises(StoreUnavailable) as caught:
             call()
         assert SECRET_KEY not in repr(caught.value)
         assert ACCESS_KEY not in repr(caught.value)
@@ -495,7 +495,7 @@ def test_an_endpoint_that_is_no_url_is_unavailable(make_s3: MakeS3) -> None:
 def test_a_full_store_says_so(make_s3: MakeS3, gate: Gate, code: str) -> None:
     gate.answer = lambda *_: (403, code)
 
-    with pytest.raises(StorageFull):
+    with pytest.raises(StoreFull):
         write(make_s3(), new_key())
 
 
@@ -503,7 +503,7 @@ def test_a_failing_request_is_repeated_as_often_as_configured(make_s3: MakeS3, g
     gate.answer = lambda *_: (503, "SlowDown")
     for retries in (0, 2):
         gate.seen.clear()
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StoreUnavailable):
             list(make_s3(num_retries=retries).files())
         assert len(gate.seen) == retries + 1
 
@@ -515,7 +515,7 @@ def test_secrets_are_in_no_repr_and_no_log(
     storage = make_s3()
     write(storage, new_key())
     gate.answer = lambda *_: (403, "InvalidAccessKeyId")
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StoreUnavailable):
         storage.probe()
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("kinto_attachment")]
 

@@ -12,7 +12,7 @@ from pyramid_storage.local import LocalFileStorage as PyramidLocalFileStorage
 from pyramid_storage.testing import DummyFileStorage
 
 from kinto_attachment import keys
-from kinto_attachment.storage import StorageError, StorageFull, StorageUnavailable, Unsupported
+from kinto_attachment.storage import StoreError, StoreFull, StoreUnavailable, Unsupported
 from kinto_attachment.storage.thirdparty import IN_MEMORY, ThirdPartyStorage
 from kinto_attachment.testing import new_key, noise, write
 from tests import parts
@@ -28,7 +28,7 @@ MakeServer = Callable[..., parts.Server]
 
 
 def shelf_of(server: parts.Server) -> Shelf:
-    backend: Shelf = server.registry.attachments.storage.backend
+    backend: Shelf = server.registry.attachments.store.backend
     return backend
 
 
@@ -179,7 +179,7 @@ def test_a_backend_may_add_to_the_key(make_remote_server: MakeServer) -> None:
 def test_a_backend_that_drops_the_files_id_is_refused_and_nothing_is_left() -> None:
     backend = Renaming()
 
-    with pytest.raises(StorageError, match=r"was renamed to 0\.bin"):
+    with pytest.raises(StoreError, match=r"was renamed to 0\.bin"):
         write(ThirdPartyStorage(backend), new_key())
 
     assert backend.files == {}
@@ -197,7 +197,7 @@ def test_errors_of_a_backend_are_chained_and_not_repeated() -> None:
     backend = Shelf()
     backend.fails = RuntimeError("password=hunter2")
 
-    with pytest.raises(StorageUnavailable) as caught:
+    with pytest.raises(StoreUnavailable) as caught:
         write(ThirdPartyStorage(backend), new_key())
 
     assert "hunter2" not in str(caught.value)
@@ -209,7 +209,7 @@ def test_all_files_are_tried_before_the_first_error_is_raised() -> None:
     storage = ThirdPartyStorage(backend)
     kept = [write(storage, new_key()) for _ in range(2)]
 
-    with pytest.raises(StorageError, match="1 files could not be removed"):
+    with pytest.raises(StoreError, match="1 files could not be removed"):
         storage.delete_many([kept[0], new_key(), kept[1]])
 
     assert backend.files == {}
@@ -221,7 +221,7 @@ def test_a_full_disk_for_temporary_files_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     writer = ThirdPartyStorage(Shelf()).open_writer(new_key(), mimetype="", filename="")
 
-    with pytest.raises(StorageFull, match="temporary files"):
+    with pytest.raises(StoreFull, match="temporary files"):
         writer.write(noise(IN_MEMORY + 1))
     writer.abort()
 

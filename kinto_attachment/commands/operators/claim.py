@@ -18,13 +18,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.commands.reporting import printable
-    from kinto_attachment.storage import StorageError
+    from kinto_attachment.storage import StoreError
 
     with kinto(arguments.ini) as registry:
         try:
             with transaction.manager:
                 former = registry.attachments.custody.claim()
-        except StorageError as error:
+        except StoreError as error:
             complain(f"The store can't be marked: {error}")
             return ERROR
     print("The store is marked as this database's.")

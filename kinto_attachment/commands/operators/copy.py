@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.copying import Report
-    from kinto_attachment.storage import StorageError
+    from kinto_attachment.storage import StoreError
 
     report = Report()
     with kinto(arguments.ini) as registry, kinto(arguments.to) as other:
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             refusal = _refusal(registry, other)
             if refusal is None:
                 _copy(arguments, registry, other, report)
-        except (StorageError, BackendError) as error:
+        except (StoreError, BackendError) as error:
             refusal = f"It stopped, run it again: it goes on. {type(error).__name__}: {error}"
     if refusal:
         complain(refusal)
@@ -65,7 +65,7 @@ def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any)
             told_of = f"{link.key} {whose} {link.record_uri}: {PROBLEMS[problem]}"
             print(printable(told_of), flush=True)
 
-    source, destination = registry.attachments.storage, other.attachments.storage
+    source, destination = registry.attachments.store, other.attachments.store
     settings = other.attachments.settings
     with progress(" files") as tick:
         rows, jobs = rows_of(registry.storage), arguments.jobs
@@ -79,7 +79,7 @@ def _refusal(registry: Any, other: Any) -> str | None:
     from kinto_attachment.maintenance.copying import are_one
     from kinto_attachment.storage import Marked, lacks
 
-    source, destination = registry.attachments.storage, other.attachments.storage
+    source, destination = registry.attachments.store, other.attachments.store
     if registry.settings["storage_url"] != other.settings["storage_url"]:
         return (
             "The two inis name different databases: write the same kinto.storage_url in both,"
@@ -109,7 +109,7 @@ def _taken(other: Any) -> str | None:
     from kinto_attachment.attachments import custody
     from kinto_attachment.storage import Marked
 
-    destination = other.attachments.storage
+    destination = other.attachments.store
     if not isinstance(destination, Marked):
         return None
     if destination.mark() is None:

@@ -42,15 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling
-    from kinto_attachment.storage import StorageError, lacks
+    from kinto_attachment.storage import StoreError, lacks
 
     with kinto(arguments.ini) as registry, progress(" objects") as tick:
-        if lacks(registry.attachments.storage):
+        if lacks(registry.attachments.store):
             complain("This backend can't list or read files: there is nothing to compare with.")
             return ERROR
         try:
             return _examine(arguments, registry, tick)
-        except StorageError as error:
+        except StoreError as error:
             complain(f"The store failed, run it again: {error}")
         except AboveCeiling as error:
             complain(str(error))

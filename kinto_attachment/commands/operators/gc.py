@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling
     from kinto_attachment.maintenance.garbage import Collector
-    from kinto_attachment.storage import StorageError
+    from kinto_attachment.storage import StoreError
 
     with kinto(arguments.ini) as registry, progress(" objects") as tick:
         collector = Collector(registry, arguments.grace, tick)
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             refused = arguments.delete and report.above(arguments.ceiling)
             if arguments.delete and not refused:
                 collector.act(report, arguments.ceiling)
-        except StorageError as error:
+        except StoreError as error:
             complain(f"The store failed, run it again: {error}")
             return ERROR
         except AboveCeiling as error:

@@ -72,7 +72,7 @@ def _refusal(registry: Any) -> str | None:
 
     from kinto_attachment.attachments import custody
     from kinto_attachment.maintenance import migration
-    from kinto_attachment.storage import StorageError
+    from kinto_attachment.storage import StoreError
 
     if asbool(registry.settings["readonly"]):
         return "The ini has kinto.readonly = true: take one that may write records."
@@ -85,7 +85,7 @@ def _refusal(registry: Any) -> str | None:
         return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
     try:
         reason = custody.refusal(registry)
-    except StorageError as error:
+    except StoreError as error:
         return f"The store failed, run it again: {error}"
     return f"Refused: {reason}" if reason else None
 

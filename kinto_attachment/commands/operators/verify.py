@@ -63,12 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
-    from kinto_attachment.storage import StorageError, lacks
+    from kinto_attachment.storage import StoreError, lacks
 
     ini = os.path.abspath(arguments.ini)
     state = StateFile(arguments.state, f"--ini {ini} --sample {arguments.sample:g}%")
     with kinto(arguments.ini) as registry, ending_on_sigterm():
-        if "read" in lacks(registry.attachments.storage):
+        if "read" in lacks(registry.attachments.store):
             complain(
                 "The store's backend can't read files back, so nothing can be compared: look at"
                 " the files with the store's own tools."
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         except UnusableState as error:
             complain(str(error))
             return ERROR
-        except (StorageError, BackendError) as error:
+        except (StoreError, BackendError) as error:
             what = "database" if isinstance(error, BackendError) else "store"
             complain(f"The {what} failed ({error}). {_advice(arguments)}")
             return ERROR
@@ -101,7 +101,7 @@ def _verify(arguments: argparse.Namespace, registry: Any, state: "StateFile") ->
 
         result = Verifier(
             rows_of(registry.storage),
-            registry.attachments.storage,
+            registry.attachments.store,
             share=arguments.sample / 100,
             jobs=arguments.jobs,
             pace=Pace(arguments.max_rate),

@@ -7,7 +7,7 @@ from kinto_attachment import keys
 from kinto_attachment.attachments.adoption import PublishedLink
 from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.rows.links import Link
-from kinto_attachment.storage import Storage, UnsafeKey
+from kinto_attachment.storage import Store, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 from kinto_attachment.targets import Target
 
@@ -65,7 +65,7 @@ class Judge:
     :param hashes: whether files are read, to compare their SHA-256.
     """
 
-    def __init__(self, locations: Locations, store: Storage, hashes: bool) -> None:
+    def __init__(self, locations: Locations, store: Store, hashes: bool) -> None:
         self._locations = locations
         self._store = store
         self._hashes = hashes
@@ -73,7 +73,7 @@ class Judge:
     def findings(self, seen: Seen) -> list[Finding]:
         """What is wrong with one record.
 
-        :raises kinto_attachment.storage.StorageError: as the store failed.
+        :raises kinto_attachment.storage.StoreError: as the store failed.
         """
         location = seen.value.get("location")
         if seen.shared:

@@ -30,7 +30,7 @@ from kinto_attachment.maintenance.doctor.findings import (
     Seen,
 )
 from kinto_attachment.maintenance.garbage import Collector
-from kinto_attachment.plugin import Server
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same
@@ -63,13 +63,13 @@ class Inspector:
         hashes: bool,
         tick: Callable[[int], object] = lambda _: None,
     ) -> None:
-        server: Server = registry.attachments
-        self._locations, self._store = server.locations, server.storage
+        plugin: Plugin = registry.attachments
+        self._locations, self._store = plugin.locations, plugin.store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace)
         self._before = self._collector.before
-        self._judge = Judge(server.locations, server.storage, hashes)
+        self._judge = Judge(plugin.locations, plugin.store, hashes)
         self._spelt_otherwise: set[bytes] | None = None
         self.totals = dict.fromkeys(KINDS, 0)
         self._tick = tick
@@ -79,7 +79,7 @@ class Inspector:
     def findings(self) -> Iterator[Finding]:
         """Everything that does not agree, as it is found, outside of any transaction.
 
-        :raises kinto_attachment.storage.StorageError: as the store failed.
+        :raises kinto_attachment.storage.StoreError: as the store failed.
         """
         yield from self._of_records()
         yield from self._of_links()

@@ -22,12 +22,12 @@ from kinto_attachment.maintenance.doctor.findings import (
 )
 from kinto_attachment.maintenance.doctor.inspection import NOT_OURS, Inspector
 from kinto_attachment.maintenance.garbage import Collector
-from kinto_attachment.plugin import Server
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import step
-from kinto_attachment.storage import StorageUnavailable, UnsafeKey
+from kinto_attachment.storage import StoreUnavailable, UnsafeKey
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ class Repairer:
         self._inspector = inspector
         self._ceiling = ceiling
         self._foreign = foreign
-        self._server: Server = registry.attachments
-        self._store = registry.attachments.storage
+        self._plugin: Plugin = registry.attachments
+        self._store = registry.attachments.store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace=0)
@@ -89,7 +89,7 @@ class Repairer:
     def repair(self, kind: str) -> int:
         """Mend one kind; how many were.
 
-        :raises kinto_attachment.storage.StorageError: as the store failed. What was mended
+        :raises kinto_attachment.storage.StoreError: as the store failed. What was mended
             until then stays so.
         :raises kinto_attachment.maintenance.ceiling.AboveCeiling: as more has come to be found.
         """
@@ -115,7 +115,7 @@ class Repairer:
         """Only a file of which all bytes are what the record says."""
         target = Target.of_uri(finding.place)
         value = finding.value or {}
-        key = self._server.locations.key_in(value.get("location"))
+        key = self._plugin.locations.key_in(value.get("location"))
         link = adoption.verified_link(self._store, target, value, key)
         return link is not None and adoption.adopt(self._rows, self._store, link)
 
@@ -161,9 +161,9 @@ class Repairer:
             return False
         if isinstance(finding.link, Link) and self._is_there(finding.link.key):
             return False
-        gone = self._server.custody.refusal()
+        gone = self._plugin.custody.refusal()
         if gone:
-            raise StorageUnavailable(gone)  # It is the store that went, not this file.
+            raise StoreUnavailable(gone)  # It is the store that went, not this file.
         self._writer.patch(
             target, record.last_modified, record_field.change_to(None), record_field.MERGE_PATCH
         )

@@ -15,7 +15,7 @@ from kinto_attachment.maintenance.verification.pace import Pace
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link
 from kinto_attachment.rows.paging import page_by_page
-from kinto_attachment.storage import Storage, StorageError, UnsafeKey
+from kinto_attachment.storage import Store, StoreError, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 
 _draw = random.SystemRandom().random
@@ -69,7 +69,7 @@ class Verifier:
     def __init__(
         self,
         rows: Rows,
-        store: Storage,
+        store: Store,
         *,
         share: float = 1,
         jobs: int = 4,
@@ -88,7 +88,7 @@ class Verifier:
     def verify(self, progress: Progress) -> Progress:
         """Go on from ``progress`` to the end; the server may work meanwhile.
 
-        :raises kinto_attachment.storage.StorageError: the store does not work.
+        :raises kinto_attachment.storage.StoreError: the store does not work.
         """
         with ThreadPoolExecutor(self._jobs) as threads:
             try:
@@ -138,7 +138,7 @@ class Verifier:
             size, digest = self._read(link.key)
         except (FileNotFoundError, UnsafeKey):
             return 0, Finding("missing", link, link.size, None)
-        except (StorageError, OSError) as error:
+        except (StoreError, OSError) as error:
             return 0, Finding("unreadable", link, link.size, str(error))
         differences = (_difference(link, size, digest) for link in links)
         return size, next((finding for finding in differences if finding), None)
@@ -147,7 +147,7 @@ class Verifier:
         """Size and SHA-256 of a file."""
         try:
             return size_and_sha256(self._store, key, self._pace.spend)
-        except StorageError:  # Among millions of files, a connection breaks now and then.
+        except StoreError:  # Among millions of files, a connection breaks now and then.
             return size_and_sha256(self._store, key, self._pace.spend)
 
 

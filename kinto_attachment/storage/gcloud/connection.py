@@ -12,7 +12,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException, Timeout
 
-from kinto_attachment.storage.errors import StorageFull, StorageSilent, StorageUnavailable
+from kinto_attachment.storage.errors import StoreFull, StoreSilent, StoreUnavailable
 
 TIMEOUT = 10.0
 """Seconds: for each answer, and for all attempts to get one."""
@@ -41,14 +41,14 @@ class Connection:
         )
 
     def client(self) -> Any:
-        """Google's client. Raises :class:`~kinto_attachment.storage.StorageUnavailable` where
+        """Google's client. Raises :class:`~kinto_attachment.storage.StoreUnavailable` where
         the credentials can't be read or found."""
         try:
             if self.credentials:
                 return Client.from_service_account_json(self.credentials)
             return Client(project=self.project)  # None: files belong to no project.
         except (OSError, ValueError, KeyError, GoogleAuthError) as error:
-            raise StorageUnavailable(
+            raise StoreUnavailable(
                 f"Google's credentials can't be used: {type(error).__name__}"
             ) from None
 
@@ -71,9 +71,9 @@ def store_errors(about_a_file: bool = False) -> Iterator[None]:
     except InvalidResponse as error:
         raise _answered(int(error.response.status_code), about_a_file) from None
     except (RetryError, Timeout) as error:
-        raise StorageSilent(f"Google did not answer: {type(error).__name__}") from None
+        raise StoreSilent(f"Google did not answer: {type(error).__name__}") from None
     except (RequestException, GoogleAuthError, DataCorruption) as error:
-        raise StorageUnavailable(
+        raise StoreUnavailable(
             f"Google Cloud Storage can't be used: {type(error).__name__}"
         ) from None
 
@@ -84,4 +84,4 @@ def _answered(status: int, about_a_file: bool) -> Exception:
         return FileNotFoundError(said)
     if status == 412:
         return FileExistsError(said)
-    return (StorageFull if status == 507 else StorageUnavailable)(said)
+    return (StoreFull if status == 507 else StoreUnavailable)(said)

@@ -21,7 +21,7 @@ from pyramid_storage.gcloud import GoogleCloudStorage as PyramidGoogleCloudStora
 from zope.interface import implementer
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage.errors import StorageError
+from kinto_attachment.storage.errors import StoreError
 from kinto_attachment.storage.gcloud.connection import Connection, store_errors
 from kinto_attachment.storage.gcloud.streams import GoogleReader, GoogleWriter
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
@@ -86,7 +86,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         )
 
     def get_connection(self) -> Any:
-        """pyramid_storage's: Google's client, one for all. Raises :class:`StorageError`."""
+        """pyramid_storage's: Google's client, one for all. Raises :class:`StoreError`."""
         with self._lock:
             if self._client is None:
                 self._client = self._connection.client()
@@ -110,22 +110,22 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> GoogleWriter:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         return GoogleWriter(self, checked(key), mimetype, filename, None if private else self.acl)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> GoogleReader:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         blob = self._blob(key)
         end = blob.size if stop is None else min(stop, blob.size)
         return GoogleReader(blob, start, end, self.how())
 
     def stat(self, key: str) -> StoredFile:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         blob = self._blob(key)
         return StoredFile(key, blob.size, blob.updated.timestamp())
 
     def files(self) -> Iterator[StoredFile]:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         with store_errors():
             listing = self.get_connection().list_blobs(self.get_bucket(), **self.how())
             for blob in listing:
@@ -133,7 +133,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
                     yield StoredFile(blob.name, blob.size, blob.updated.timestamp())
 
     def delete(self, filename: str, bucket_name: str | None = None) -> bool:
-        """See :class:`kinto_attachment.storage.Storage`. Other buckets are not reached."""
+        """See :class:`kinto_attachment.storage.Store`. Other buckets are not reached."""
         try:
             with store_errors(about_a_file=True):
                 Blob(checked(filename), self.get_bucket()).delete(**self.how())
@@ -143,13 +143,13 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         return True
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Storage`. Gives up when the store is away."""
+        """See :class:`kinto_attachment.storage.Store`. Gives up when the store is away."""
         remaining = iter(keys)
         while page := list(islice(remaining, PAGE)):
             self._delete_page(page)
 
     def remove_unfinished(self, before: float) -> int:
-        """See :class:`kinto_attachment.storage.Storage`. Always 0: Google can't list unfinished
+        """See :class:`kinto_attachment.storage.Store`. Always 0: Google can't list unfinished
         uploads, charges nothing for them, and drops them after a week."""
         return 0
 
@@ -199,10 +199,10 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         for key in page:
             try:
                 self.delete(key)
-            except StorageError as error:
+            except StoreError as error:
                 failed.append(f"{key} ({error})")
         if failed:
-            raise StorageError(f"{len(failed)} files could not be removed, first {failed[0]}")
+            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
 
     def _probe_with(self, key: str, content: bytes) -> bytes:
         with store_errors():

@@ -6,7 +6,7 @@ from google.api_core.exceptions import from_http_response
 from google.cloud.storage import Blob
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage.errors import StorageError
+from kinto_attachment.storage.errors import StoreError
 from kinto_attachment.storage.gcloud.connection import store_errors
 from kinto_attachment.storage.remote import WRITER, PartWriter, Unanswered
 
@@ -136,7 +136,7 @@ class GoogleReader:
                     start=self._next, end=last, raw_download=True, **self._how
                 )
         except (FileNotFoundError, FileExistsError):
-            raise StorageError("the file was removed while it was read") from None
+            raise StoreError("the file was removed while it was read") from None
         self._next = last + 1
         return data
 

@@ -12,7 +12,7 @@ from pyramid_storage.local import LocalFileStorage as PyramidLocalFileStorage
 from zope.interface import implementer
 
 from kinto_attachment import keys
-from kinto_attachment.storage.errors import StorageError, StorageUnavailable, UnsafeKey
+from kinto_attachment.storage.errors import StoreError, StoreUnavailable, UnsafeKey
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.local.streams import LocalReader, LocalWriter, store_errors
 from kinto_attachment.storage.saving import SavesFiles
@@ -101,16 +101,16 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "LocalWriter":
-        """See :class:`kinto_attachment.storage.Storage`. Type and name are not kept on disk."""
+        """See :class:`kinto_attachment.storage.Store`. Type and name are not kept on disk."""
         return LocalWriter(self.base_path, self._temporary(), self.path(key), self.fsync)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "LocalReader":
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         with store_errors(passing=FileNotFoundError):
             return LocalReader(open(self.path(key), "rb", buffering=0), start, stop)
 
     def stat(self, key: str) -> StoredFile:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         with store_errors(passing=FileNotFoundError):
             found = os.stat(self.path(key))
             if not stat.S_ISREG(found.st_mode):
@@ -118,12 +118,12 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         return StoredFile(key, found.st_size, found.st_mtime)
 
     def files(self) -> Iterator[StoredFile]:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         with store_errors():
             yield from self._walk(self.base_path, "")
 
     def delete(self, filename: str) -> bool:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         path = self.path(filename)
         with store_errors():
             try:
@@ -138,18 +138,18 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         return True
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         failed: list[str] = []
         for key in keys:
             try:
                 self.delete(key)
-            except (StorageError, UnsafeKey) as error:
+            except (StoreError, UnsafeKey) as error:
                 failed.append(f"{key} ({error})")
         if failed:
-            raise StorageError(f"{len(failed)} files could not be removed, first {failed[0]}")
+            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
 
     def remove_unfinished(self, before: float) -> int:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         removed = 0
         with store_errors(), os.scandir(self._unfinished()) as entries:
             for entry in entries:
@@ -160,7 +160,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         return removed
 
     def probe(self) -> None:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         path = os.path.join(self.base_path, f"{OWN}probe-{secrets.token_hex(16)}")
         writer = LocalWriter(self.base_path, self._temporary(), path, self.fsync)
         try:
@@ -168,7 +168,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
             writer.close()
             with store_errors(), open(path, "rb") as file:
                 if file.read() != b"probe":
-                    raise StorageUnavailable(f"{path} did not keep what was written")
+                    raise StoreUnavailable(f"{path} did not keep what was written")
         finally:
             writer.abort()  # Harmless after close.
             with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import IO
 
-from kinto_attachment.storage.errors import StorageFull, StorageUnavailable
+from kinto_attachment.storage.errors import StoreFull, StoreUnavailable
 from kinto_attachment.storage.interface import CHUNK_SIZE
 
 MAX_RACES = 5
@@ -25,11 +25,11 @@ def store_errors(passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     except (NotADirectoryError, IsADirectoryError) as error:
         if passing is FileNotFoundError:
             raise FileNotFoundError(str(error)) from error
-        raise StorageUnavailable(str(error)) from error
+        raise StoreUnavailable(str(error)) from error
     except OSError as error:
         if passing is FileNotFoundError and error.errno == errno.ENAMETOOLONG:
             raise FileNotFoundError(str(error)) from error
-        kind = StorageFull if error.errno in _FULL else StorageUnavailable
+        kind = StoreFull if error.errno in _FULL else StoreUnavailable
         raise kind(str(error)) from error
 
 

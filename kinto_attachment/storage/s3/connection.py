@@ -16,7 +16,7 @@ from botocore.exceptions import (
 from pyramid.exceptions import ConfigurationError
 from pyramid.settings import asbool
 
-from kinto_attachment.storage.errors import StorageFull, StorageSilent, StorageUnavailable
+from kinto_attachment.storage.errors import StoreFull, StoreSilent, StoreUnavailable
 from kinto_attachment.storage.remote import Unanswered
 
 TIMEOUT = 10.0
@@ -124,9 +124,9 @@ def store_errors() -> Iterator[None]:
     except ClientError as error:
         raise _translated(error) from None
     except (ConnectTimeoutError, ReadTimeoutError) as error:
-        raise StorageSilent(f"S3 did not answer: {type(error).__name__}") from None
+        raise StoreSilent(f"S3 did not answer: {type(error).__name__}") from None
     except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL.
-        raise StorageUnavailable(f"S3 can't be used: {type(error).__name__}") from None
+        raise StoreUnavailable(f"S3 can't be used: {type(error).__name__}") from None
 
 
 def code_of(error: ClientError) -> str:
@@ -147,7 +147,7 @@ def _translated(error: ClientError) -> Exception:
     if code in _TAKEN:
         return FileExistsError(said)
     if code in _FULL or status == 507:
-        return StorageFull(said)
+        return StoreFull(said)
     if code == "NoSuchUpload":  # Completed before, by a request whose answer was lost.
         return Unanswered(said)
-    return StorageUnavailable(said)
+    return StoreUnavailable(said)

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from kinto_attachment import keys
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage.errors import StorageError, StorageUnavailable
+from kinto_attachment.storage.errors import StoreError, StoreUnavailable
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
 from kinto_attachment.storage.s3.connection import (
@@ -76,7 +76,7 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
 
     @property
     def s3_client(self) -> Any:
-        """pyramid_storage's: boto3's client, one for all. Raises :class:`StorageError`."""
+        """pyramid_storage's: boto3's client, one for all. Raises :class:`StoreError`."""
         with self._lock, store_errors():
             if self._cached is None:
                 self._cached = self._connection.client()
@@ -92,11 +92,11 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "S3Writer":
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         return S3Writer(self, checked(key), mimetype, filename, None if private else self.acl)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "S3Reader":
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         if stop is not None and stop <= start:
             self.stat(key)
             return S3Reader(None)
@@ -112,12 +112,12 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
                 return S3Reader(None)
 
     def stat(self, key: str) -> StoredFile:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         found = self._head(checked(key))
         return StoredFile(key, found["ContentLength"], found["LastModified"].timestamp())
 
     def files(self) -> Iterator[StoredFile]:
-        """See :class:`kinto_attachment.storage.Storage`."""
+        """See :class:`kinto_attachment.storage.Store`."""
         with store_errors():
             for found in self._pages("list_objects_v2", "Contents", {"PageSize": PAGE}):
                 if not is_hidden(found["Key"]):
@@ -125,7 +125,7 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
                     yield StoredFile(found["Key"], found["Size"], modified)
 
     def delete(self, filename: str, bucket_name: str | None = None) -> bool:
-        """See :class:`kinto_attachment.storage.Storage`. Other buckets are not reached."""
+        """See :class:`kinto_attachment.storage.Store`. Other buckets are not reached."""
         try:
             self.stat(filename)
         except FileNotFoundError:
@@ -135,16 +135,16 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
         return True
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Storage`. Gives up when the store is away."""
+        """See :class:`kinto_attachment.storage.Store`. Gives up when the store is away."""
         failed: list[str] = []
         remaining = iter(keys)
         while page := list(islice(remaining, PAGE)):
             failed += self._delete_page(page)
         if failed:
-            raise StorageError(f"{len(failed)} files could not be removed, first {failed[0]}")
+            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
 
     def remove_unfinished(self, before: float) -> int:
-        """See :class:`kinto_attachment.storage.Storage`. Uploads of others are left alone."""
+        """See :class:`kinto_attachment.storage.Store`. Uploads of others are left alone."""
         removed = 0
         with store_errors():
             for found in self._pages("list_multipart_uploads", "Uploads", {}):
@@ -181,9 +181,9 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
         except ClientError as error:
             if status_of(error) == 404:
                 said = f"the bucket {self.bucket_name} does not exist"
-                raise StorageUnavailable(said) from None
+                raise StoreUnavailable(said) from None
         except BotoCoreError as error:
-            raise StorageUnavailable(f"S3 can't be used: {type(error).__name__}") from None
+            raise StoreUnavailable(f"S3 can't be used: {type(error).__name__}") from None
 
     def _pages(self, operation: str, name: str, how: Mapping[str, int]) -> Iterator[Any]:
         paginator = self.s3_client.get_paginator(operation)
