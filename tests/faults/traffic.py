@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +98,7 @@ class Clients:
     def work(self, number: int) -> None:
         """One client's part of the round."""
         chance = random.Random(f"{self._seed} {number}")
-        kinds: list[tuple[int, Callable[[random.Random, str], None]]] = [
+        kinds: list[tuple[int, Callable[[random.Random, str], object]]] = [
             (6, self._upload),
             (2, self._guarded),
             (2, self._raw),
@@ -213,7 +213,7 @@ class Clients:
     def _json(self, name: str, method: str, path: str, body: Any, outcome: Any) -> int:
         return self._write(name, method, path, json.dumps(body).encode(), outcome, JSON)
 
-    def _batch(self, name: str, members: list[Any], outcome: dict[str, str | None]) -> None:
+    def _batch(self, name: str, members: list[Any], outcome: Mapping[str, str | None]) -> None:
         began = time.monotonic()
         body = json.dumps({"requests": members}).encode()
         status, answer = self._call(random, "POST", "/batch", body, JSON)
@@ -230,7 +230,7 @@ class Clients:
         method: str,
         path: str,
         body: bytes | None,
-        outcome: dict[str, str | None],
+        outcome: Mapping[str, str | None],
         headers: dict[str, str],
     ) -> int:
         began = time.monotonic()
@@ -247,7 +247,7 @@ class Clients:
         return call(chance.choice(self._ports), method, path, body, **headers)
 
     def _log(
-        self, outcome: dict[str, str | None], began: float, certain: bool, ours: bool
+        self, outcome: Mapping[str, str | None], began: float, certain: bool, ours: bool
     ) -> None:
         ended = time.monotonic()
         with self._lock:
