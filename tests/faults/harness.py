@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 import transaction
@@ -21,6 +21,12 @@ import transaction
 from kinto_attachment.maintenance.garbage import Collector, Report
 from kinto_attachment.storage import StoreFull, StoreUnavailable
 from tests.parts import Server
+
+# The base of mixins, whose methods call those of whatever store they are mixed into.
+if TYPE_CHECKING:
+    AnyStorage = Any
+else:
+    AnyStorage = object
 
 LONGEST_TRANSACTION = 60
 """Seconds that any transaction of a test may take, on a machine that does much else."""
@@ -31,7 +37,12 @@ FUTURE = -60.0
 
 def collect(server: Server, grace: float = FUTURE) -> Report:
     """``kinto-attachment gc --delete`` in this process."""
-    collector = Collector(server.registry, grace)
+    return collect_with(server.registry, grace)
+
+
+def collect_with(registry: Any, grace: float) -> Report:
+    """The same for an application that is no :class:`Server`."""
+    collector = Collector(registry, grace)
     report = collector.look()
     collector.act(report)
     return report
@@ -219,12 +230,12 @@ class LossyProxy:
 def made_faulty(storage: Any) -> "FaultyStorage":
     """The same store, local or S3, that fails when it is told to."""
     kind: Any = type("Faulty", (FaultyStorage, type(storage)), {})
-    faulty: FaultyStorage = kind.__new__(kind)
+    faulty = kind.__new__(kind)
     vars(faulty).update(vars(storage))
     return faulty
 
 
-class FaultyStorage:
+class FaultyStorage(AnyStorage):
     """What makes a real store fail at one chosen operation, as stores do.
 
     :attr:`fault`: ``operation-moment``, where the moment says whether the operation had been

@@ -22,6 +22,8 @@ import sqlalchemy
 import sqlalchemy.orm
 import transaction
 
+from tests.faults.harness import AnyStorage
+
 PATIENCE = 60.0
 """Seconds after which something hangs: no test waits as long for anything that works."""
 
@@ -161,7 +163,7 @@ class Locks:
 @contextlib.contextmanager
 def watching_sql() -> Iterator[None]:
     """SQLAlchemy tells the thread's actor of each statement, and of each COMMIT that is done."""
-    events = [
+    events: list[tuple[Any, str, Callable[..., None]]] = [
         (sqlalchemy.engine.Engine, "before_cursor_execute", _before_statement),
         (sqlalchemy.engine.Engine, "after_cursor_execute", _after_statement),
         (sqlalchemy.orm.Session, "after_commit", _after_commit),
@@ -217,7 +219,7 @@ def watched(registry: Any, slot: str) -> None:
     registry.attachments = dataclasses.replace(attachments, store=storage)
 
 
-class WatchedStorage:
+class WatchedStorage(AnyStorage):
     """What makes a real store tell of its moments."""
 
     slot = ""

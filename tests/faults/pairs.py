@@ -32,7 +32,7 @@ from kinto.core.testing import get_user_headers
 
 from tests import parts
 from tests.faults import at_rest, old_faults
-from tests.faults.harness import FUTURE, Database, collect
+from tests.faults.harness import FUTURE, Database, collect_with
 from tests.faults.held import Actor, Body, Hangs, Locks, watched, watching_sql
 from tests.faults.verbs import (
     ALONE,
@@ -163,7 +163,8 @@ class Hands:
 
         if (name, *more) == ("gc", "now"):
             # As if all were old, what is being written too.
-            return collect(_Registry(self._collecting.registry), FUTURE) and 0
+            collect_with(self._collecting.registry, FUTURE)
+            return 0
         if name == "migrate":
             return kinto_main(["migrate", "-q", "--ini", self._ini])
         old, new = (NEW_URL, BASE_URL) if more == ("back",) else (BASE_URL, NEW_URL)
@@ -192,13 +193,6 @@ class Hands:
             "\n".join(["[app:main]", "use = call:tests.faults.pairs:application", *lines])
         )
         return str(path)
-
-
-@dataclass(frozen=True)
-class _Registry:
-    """What ``collect`` asks of a server."""
-
-    registry: Any
 
 
 class Rig:
@@ -337,7 +331,7 @@ class Rig:
             if verb.command != ("copy",) or actor.result != 0 or not actor.moments:
                 continue
             folder = self._hands[slots[slot]].destination
-            there = {at_rest.sha256(p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+            there = {sha256(p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
             names = at_rest.attachments(self.database).values()
             wanted = {record["attachment"]["hash"] for record in names}
             before = {
