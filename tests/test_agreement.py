@@ -235,7 +235,7 @@ def test_a_copy_that_a_batch_takes_back_leaves_no_link(owner: Client) -> None:
     owner.json("put", SECOND, {"data": {"attachment": value}}, 400)
 
 
-MOVES = {
+MOVES: dict[str, list[tuple[str, str, int | None]]] = {
     "copy and delete": [("PUT", SECOND, 0), ("DELETE", RECORD, None)],
     "delete and copy": [("DELETE", RECORD, None), ("PUT", SECOND, 0)],
     "swap": [("PUT", SECOND, 0), ("PUT", RECORD, 1)],
@@ -341,9 +341,6 @@ def test_a_signal_after_the_commit_leaves_what_was_committed(
     owner = server.as_user()
     if operation != "upload":
         owner.upload(content=b"old")
-    act = {"delete": lambda: owner.delete(RECORD)}.get(
-        operation, lambda: owner.upload(content=b"new")
-    )
     session = server.registry.storage.client.session_factory.session_factory.class_
 
     def interrupt(_: Any) -> None:
@@ -352,7 +349,7 @@ def test_a_signal_after_the_commit_leaves_what_was_committed(
     sqlalchemy.event.listen(session, "after_commit", interrupt)
     try:
         with pytest.raises(SystemExit):
-            act()
+            owner.delete(RECORD) if operation == "delete" else owner.upload(content=b"new")
     finally:
         sqlalchemy.event.remove(session, "after_commit", interrupt)
     transaction.abort()

@@ -536,7 +536,11 @@ def test_a_body_that_is_no_form_is_refused(body: bytes, step: int, receiver: Rec
 
 @pytest.mark.parametrize("how", ["ends", "ends early", "chunked"])
 def test_a_form_cut_off_at_any_byte_is_refused(how: str, receiver: Receiver) -> None:
-    length = {"ends": lambda cut: cut, "ends early": lambda _: len(SMALL)}.get(how)
+    lengths: dict[str, Callable[[int], int]] = {
+        "ends": lambda cut: cut,
+        "ends early": lambda _: len(SMALL),
+    }
+    length = lengths.get(how)
     for step in (7, CHUNK_SIZE):
         for cut in range(len(SMALL) - len(b"\r\n")):  # The last line break need not be there.
             receiver.refusal(SMALL[:cut], step=step, length=length(cut) if length else None)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -514,12 +515,13 @@ def test_a_directory_that_is_gone_is_an_unavailable_store(
     (files / ".unfinished").rmdir()
     files.rmdir()
 
+    act: dict[str, Callable[[], object]] = {
+        "probe": storage.probe,
+        "files": lambda: list(storage.files()),
+        "remove_unfinished": lambda: storage.remove_unfinished(0),
+    }
     with pytest.raises(StoreUnavailable):
-        {
-            "probe": storage.probe,
-            "files": lambda: list(storage.files()),
-            "remove_unfinished": lambda: storage.remove_unfinished(0),
-        }[what]()
+        act[what]()
 
 
 @pytest.mark.parametrize("path", ["file", "file/below"])
@@ -643,6 +645,7 @@ def test_a_source_that_cannot_be_read_leaves_nothing(
 
 def test_a_store_that_cannot_be_written_is_503_and_heartbeat_says_so(owner: Client) -> None:
     owner.upload(content=b"old")
+    assert owner.server.files is not None
     unfinished = owner.server.files / ".unfinished"
     unfinished.rmdir()
     unfinished.write_bytes(b"a file where the folder should be")

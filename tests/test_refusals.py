@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -188,9 +189,9 @@ def test_strangers_and_readers_may_not_upload_nor_delete(owner: Client) -> None:
     owner.upload(content=b"old", fields={"permissions": permissions})
 
     for client, status in ((reader, 403), (owner.server.as_user(None), 401)):
-        unchanged(owner, lambda c=client: c.upload(status="*"), status, "")
-        unchanged(owner, lambda c=client: c.put(ATTACHMENT, b"x", "*"), status, "")
-        unchanged(owner, lambda c=client: c.delete(ATTACHMENT, "*"), status, "")
+        unchanged(owner, partial(client.upload, status="*"), status, "")
+        unchanged(owner, partial(client.put, ATTACHMENT, b"x", "*"), status, "")
+        unchanged(owner, partial(client.delete, ATTACHMENT, "*"), status, "")
 
 
 def test_the_body_is_not_read_before_permission_is_given(owner: Client) -> None:

@@ -439,9 +439,12 @@ def test_all_threads_together_keep_the_pace() -> None:
             waits.append(seconds)
 
     pace = Pace(100, clock=lambda: 0, wait=wait)
-    threads = [
-        threading.Thread(target=lambda: [pace.spend(50) for _ in range(25)]) for _ in range(4)
-    ]
+
+    def spend() -> None:
+        for _ in range(25):
+            pace.spend(50)
+
+    threads = [threading.Thread(target=spend) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def cases() -> Iterator[tuple[str, Callable[[Any], None]]]:
     for name, test in inspect.getmembers(contract, inspect.ismethod):
         if name.startswith("test_"):
             for how in parameters(test):
-                yield name, lambda storage, test=test, how=how: test(storage, **how)
+                yield name, partial(test, **how)
 
 
 def parameters(test: Any) -> list[dict[str, Any]]:

@@ -234,7 +234,10 @@ def test_a_lost_answer_is_no_conflict(
     lost: list[str] = []
 
     def loses(seen: str) -> bool:
-        return seen == operation and not lost and not lost.append(seen)
+        if lost or seen != operation:
+            return False
+        lost.append(seen)
+        return True
 
     gate.loses_answer = loses
     storage = make_s3(num_retries=1)
