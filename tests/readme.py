@@ -64,7 +64,8 @@ def table(name: str) -> list[list[str]]:
 def ini(text: str, folder: Path) -> dict[str, str]:
     """What an ini example sets, for a server whose files are below ``folder``."""
     parser = ConfigParser(interpolation=None, default_section="")
-    parser.optionxform = str
+    # Keeps the case of names, in the way that Python's documentation has it.
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     section = text if text.startswith("[") else f"[app:main]\n{text}"
     parser.read_string(section.replace(FILES, str(folder / "files")))
     return {key: value for part in parser.sections() for key, value in parser.items(part)}

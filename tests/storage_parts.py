@@ -66,6 +66,7 @@ def moto() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+    assert server._server
     server._server.server_close()
 
 
@@ -259,7 +260,7 @@ class _EmulatorHandler(RequestHandler):
 def google_emulator() -> Iterator[Emulator]:
     """A Google Cloud Storage of our own, found by ``STORAGE_EMULATOR_HOST``."""
     storage = _CreateOnlyStorage(use_memory_fs=True)
-    handler = type("Handler", (_EmulatorHandler,), {})
+    handler: Any = type("Handler", (_EmulatorHandler,), {})
     server = HTTPServer(("127.0.0.1", 0), partial(handler, storage))
     server.socket.listen(64)
     emulator = Emulator(storage, f"http://127.0.0.1:{server.server_port}")

@@ -179,7 +179,7 @@ def test_the_make_commands_end_in_what_they_promise(
 def test_the_directory_that_pip_is_given_is_this_project() -> None:
     """pip has installed it, in much the same words, when this environment was made."""
     assert example("install") == "pip install ."
-    extras = importlib.metadata.metadata("kinto-attachment").get_all("Provides-Extra")
+    extras = importlib.metadata.metadata("kinto-attachment").get_all("Provides-Extra", [])
     for command in (example("install-s3"), example("install-gcloud"), example("install-sync")):
         extra = re.fullmatch(r"pip install '\.\[(\w+)\]'", command)
         assert extra
@@ -452,7 +452,7 @@ def test_a_record_of_an_older_version_stays_as_it_is_until_its_next_upload(
     start: Callable[[str], Any],
 ) -> None:
     setting = "kinto.attachment.accept_unknown_metadata = true"
-    old = {
+    old: dict[str, Any] = {
         "filename": "old.jpg",
         "hash": parts.sha256(b"old"),
         "location": "https://files.example.org/0b5a7a4c-4b56-4f6f-9d1b-3c1f4f1e2d3c.jpg",

@@ -33,6 +33,8 @@ def serving(
     arguments = [COMMAND, "serve", "--port", "0", "--directory", directory]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with processes.started(arguments, folder, env=env or {}, **pipes) as process:
+        assert process.stdout
+        assert process.stderr
         lines = []
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
@@ -117,6 +119,7 @@ def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
 
         assert process.wait(timeout=20) == 0
+        assert process.stderr
         assert process.stderr.read() == ""
 
 

@@ -19,7 +19,7 @@ KINDS = ["waitress", "gunicorn"]
 BUILD = Path(os.environ.get("ADMIN", ".venv-admin")).resolve() / "kinto/plugins/admin/build"
 PACKAGES = Path(os.environ.get("NODE_PACKAGES", ".venv-node/node_modules")).resolve()
 PLUGINS = ("default_bucket", "flush", "admin")
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "includes": " ".join([*(f"kinto.plugins.{name}" for name in PLUGINS), "kinto_attachment"]),
     "admin_assets_path": str(BUILD),
     "attachment__resources__clients__free__extensions": "any",

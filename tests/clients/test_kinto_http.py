@@ -112,6 +112,7 @@ def test_kinto_http_may_not_download_the_file_of_a_private_record(album: Album) 
 
     with pytest.raises(requests.HTTPError) as refused:
         client.download_attachment(record, filepath=str(album.picture.with_name("copy.jpg")))
+    assert refused.value.response is not None
     assert refused.value.response.status_code == 401
 
 
@@ -197,8 +198,8 @@ def test_requests_attaches_replaces_safely_and_deletes(album: Album) -> None:
 
     def send(content: bytes, **headers: str) -> requests.Response:
         files = {"attachment": ("photo.jpg", content, "image/jpeg")}
-        how = {"headers": {k.replace("_", "-"): v for k, v in headers.items()}, "auth": OWNER}
-        return requests.post(f"{record}/attachment", files=files, **how)
+        named = {k.replace("_", "-"): v for k, v in headers.items()}
+        return requests.post(f"{record}/attachment", files=files, headers=named, auth=OWNER)
 
     created = send(b"first", If_None_Match="*")
     stale = send(b"never", If_None_Match="*")

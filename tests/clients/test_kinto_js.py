@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FilePayload, Page
 
 from tests import parts, processes
 from tests.clients.conftest import PATIENCE
@@ -210,7 +210,7 @@ def test_records_are_synchronised_and_edited_offline(album: Album, runs: Runs) -
 def test_a_file_that_was_chosen_in_a_page_is_attached(album: Album, kinto_js: Page) -> None:
     """kinto.js takes data URIs alone: the page reads the file, and names it."""
     content = bytes(range(256)) * 400
-    chosen = {"name": "Größe.png", "mimeType": "image/png", "buffer": content}
+    chosen: FilePayload = {"name": "Größe.png", "mimeType": "image/png", "buffer": content}
     kinto_js.set_input_files("input", chosen)
 
     answer = in_page(

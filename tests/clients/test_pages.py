@@ -67,7 +67,7 @@ def test_a_script_attaches_a_file_and_reads_all_of_the_answer(album: Album, scri
 
 def test_a_script_that_knows_the_version_replaces_the_file(album: Album, script: Page) -> None:
     etag = f'"{album.attach(b"old", "old.png", data={"title": "kept"})["last_modified"]}"'
-    how = {"headers": {"If-Match": etag}, "file": {"name": "new.png", "size": 10}}
+    how: dict[str, Any] = {"headers": {"If-Match": etag}, "file": {"name": "new.png", "size": 10}}
 
     first = sends(script, album, "POST", fields={"data": '{"more": 1}'}, **how)
     second = sends(script, album, "POST", **how)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, HttpCredentials, Page
 
 from tests import parts, processes
 from tests.clients.conftest import PATIENCE
@@ -81,7 +81,7 @@ def test_the_form_attaches_the_file_that_was_chosen_and_lands_on_the_record(
     album: Album, chromium: Browser, another_origin: Elsewhere, photo: Path
 ) -> None:
     """The browser asks for a name and a password, and gets them."""
-    credentials = {"username": ALICE[0], "password": ALICE[1]}
+    credentials: HttpCredentials = {"username": ALICE[0], "password": ALICE[1]}
     html = f"<!DOCTYPE html>{typed(album, example('html-form'))}"
     with chromium.new_context(http_credentials=credentials) as context:
         context.set_default_timeout(PATIENCE)

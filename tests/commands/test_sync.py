@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from requests.auth import HTTPBasicAuth
 
 from kinto_attachment.client.failures import Temporary, refusal
 from kinto_attachment.client.ids import record_id
@@ -426,7 +427,7 @@ def test_a_password_is_sent_as_utf_8(album: Album) -> None:
 
     assert main(["upload", str(album.file("first")), *options]) == 0
 
-    pair = tuple(text.encode() for text in auth)
+    pair = HTTPBasicAuth(*(text.encode() for text in auth))
     assert requests.get(album.url("first"), auth=pair).status_code == 200
 
 
