@@ -115,7 +115,7 @@ def _count(postgresql: Database, user: User, name: str) -> list[int]:
 
 def conflicts(folder: Path, quick: bool) -> list[Row]:
     """Eight clients that upload to eight collections, and to one, with and without history."""
-    rows = []
+    rows: list[Row] = []
     with database(folder / "pg") as postgresql:
         for what, collections, rounds, plugin in (
             ("8 collections", 8, 40, "kinto_attachment"),

@@ -161,7 +161,8 @@ def bulk(folder: Path, quick: bool) -> list[Row]:
         Row(
             f"DELETE of a collection with {count} attachments: seconds; memory; files and links"
             " left",
-            *shown,
+            shown[0],
+            shown[1],
             "no slower; flat; none",
             ours.files == ours.links == 0 and ours.seconds <= found[0].seconds,
             "" if ours.seconds <= found[0].seconds else "a file goes only where no copy holds it",

@@ -46,8 +46,12 @@ def server(
     else:
         # As README recommends: waitress keeps 16 MiB of each download in memory otherwise, and
         # now and then twice as much.
-        limits = {"max_request_body_size": str(2**31), "outbuf_high_watermark": str(2**20)}
-        running = processes.running_kinto(folder, settings, **limits)
+        running = processes.running_kinto(
+            folder,
+            settings,
+            max_request_body_size=str(2**31),
+            outbuf_high_watermark=str(2**20),
+        )
     with running as kinto:
         for path in ("/buckets/big", "/buckets/big/collections/album"):
             assert send(kinto, "PUT", path, b"{}", "application/json")[0] in (200, 201)

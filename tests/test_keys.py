@@ -5,6 +5,7 @@ import re
 import unicodedata
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -421,7 +422,7 @@ def test_an_ordinary_key_is_safe(key: str) -> None:
     assert keys.unsafe_reason(key) is None
 
 
-POLICIES = {
+POLICIES: dict[str, dict[str, Any]] = {
     "random": {},
     "readable": {"randomize": False},
     "pattern": {"filename_pattern": "{rid}-{datetime}-{filename}"},

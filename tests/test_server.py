@@ -106,7 +106,7 @@ def test_browsers_of_other_origins_may_use_the_endpoint(owner: Client, method: s
 
 
 def test_browsers_see_the_headers_on_answers_and_on_errors(owner: Client) -> None:
-    origin = {"Origin": "https://app.example.org"}
+    origin: dict[str, Any] = {"Origin": "https://app.example.org"}
     answers = [
         owner.upload(**origin),
         owner.get(ATTACHMENT, **origin),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -167,7 +168,7 @@ def test_the_operators_types_come_before_the_clients(make_server: Callable[..., 
 @pytest.mark.parametrize("header", ["Repr_Digest", "Content_Digest"])
 def test_a_matching_digest_is_accepted(owner: Client, header: str) -> None:
     digest = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
-    said = {header: f"sha-512=:AAAA:, sha-256=:{digest}:"}
+    said: dict[str, Any] = {header: f"sha-512=:AAAA:, sha-256=:{digest}:"}
 
     owner.upload(content=b"hello", status=201, **said)
     owner.put(f"{ATTACHMENT}?filename=a.txt", b"hello", 200, **said)

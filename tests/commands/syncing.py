@@ -58,7 +58,8 @@ class Album:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """All of them, by id, past the front."""
-        found, url = {}, self.url().rstrip("/")
+        found: dict[str, dict[str, Any]] = {}
+        url = self.url().rstrip("/")
         while url:
             answer = requests.get(url, auth=USER)
             found |= {record["id"]: record for record in answer.json()["data"]}

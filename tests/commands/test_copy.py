@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import transaction
@@ -369,7 +369,7 @@ def test_a_store_that_goes_away_ends_the_copy(server: Server, tmp_path: Path) ->
         store.stat = no  # type: ignore[method-assign]
         no()
 
-    def no(*_: Any) -> Any:
+    def no(key: str = "") -> NoReturn:
         raise StoreUnavailable("away")
 
     store.interfere = interfere
@@ -412,7 +412,11 @@ def fill(server: Server, number: int) -> list[Link]:
             file_id, content = keys.new_id(), b"%d" % index
             key, uri = f"{file_id}.txt", f"{COLLECTION}/records/r{index}"
             server.store_file(key, content)
-            described = {"hash": sha256(content), "mimetype": "text/plain", "filename": "a.txt"}
+            described: dict[str, Any] = {
+                "hash": sha256(content),
+                "mimetype": "text/plain",
+                "filename": "a.txt",
+            }
             size = len(content)
             value = {**described, "size": size, "location": f"{uri}/attachment?file={file_id}"}
             record = {"id": f"r{index}", "attachment": value}

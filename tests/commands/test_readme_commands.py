@@ -63,6 +63,7 @@ def test_old_records_are_migrated_examined_and_repaired(old: Old, folder: Path) 
     (examined,) = types(folder, example("doctor"))
     assert examined.returncode == 0, examined.stdout + examined.stderr
     old.server.store_file("old/nobody.txt", b"nobody's")
+    assert old.server.files is not None
     path = old.server.files / "old/nobody.txt"
     os.utime(path, (0, 0))
 

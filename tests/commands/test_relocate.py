@@ -82,10 +82,18 @@ def fill(server: Server, number: int) -> dict[str, Any]:
             file_id, content = keys.new_id(), b"%d" % index
             key, uri = f"{file_id}.txt", f"{COLLECTION}/records/r{index}"
             server.store_file(key, content)
-            described = {"hash": sha256(content), "mimetype": "text/plain", "filename": "a.txt"}
+            described: dict[str, Any] = {
+                "hash": sha256(content),
+                "mimetype": "text/plain",
+                "filename": "a.txt",
+            }
             value = {**described, "size": len(content), "location": OLD + key}
-            record = {"id": f"r{index}", "attachment": value, "title": f"n. {index}"}
-            record["tags"] = [index, None, {"deep": "ü"}]
+            record = {
+                "id": f"r{index}",
+                "attachment": value,
+                "title": f"n. {index}",
+                "tags": [index, None, {"deep": "ü"}],
+            }
             server.registry.storage.create(
                 resource_name="record", parent_id=COLLECTION, obj=record
             )

@@ -14,9 +14,10 @@ from typing import Any
 import sqlalchemy
 import transaction
 import webob
+from kinto.core.testing import get_user_headers
 
 from tests.faults.harness import collect
-from tests.parts import OTHER, OWNER, Server, get_user_headers, sha256
+from tests.parts import OTHER, OWNER, Server, sha256
 
 Key = tuple[str, str, str]
 """Kinto's resource name, parent and id of a stored object."""
@@ -59,6 +60,7 @@ class Rows:
             "SELECT resource_name, parent_id, id, data, as_epoch(last_modified) FROM objects"
             " WHERE NOT deleted AND resource_name <> 'history'"
         )
+        assert self._engine is not None
         with self._engine.connect() as connection:
             rows = connection.execute(sqlalchemy.text(statement)).fetchall()
         return {

@@ -17,7 +17,7 @@ def run(port: int, operation: str, record: str, authorization: str) -> int:
         headers["Content-Type"] = FORM
         return call(port, "POST", f"{record}/attachment", BODY, **headers)[0]
     path = f"{record}/attachment" if operation == "remove" else record
-    return call(port, "DELETE", path, **headers)[0]
+    return call(port, "DELETE", path, None, **headers)[0]
 
 
 def kill_points(

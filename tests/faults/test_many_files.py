@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -19,7 +20,7 @@ SURPLUS = 50
 def seed(server: Server, count: int) -> None:
     """Records, links and files as uploads make them, without the uploads."""
     assert server.files is not None
-    rows = []
+    rows: list[tuple[str, str, str, dict[str, Any], int]] = []
     for number in range(count):
         file_id, uri = keys.new_id(), f"{COLLECTION}/records/r{number}"
         content = b"%d" % number

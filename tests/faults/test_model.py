@@ -87,6 +87,7 @@ def test_the_other_user_has_the_rights_that_it_is_about(driver: Driver) -> None:
 
 
 def test_a_file_that_is_lost_is_seen(driver: Driver) -> None:
+    assert driver.laws.server.files is not None
     for path in driver.laws.server.files.glob("*.txt"):
         path.unlink()
 
@@ -95,6 +96,7 @@ def test_a_file_that_is_lost_is_seen(driver: Driver) -> None:
 
 
 def test_bytes_that_are_not_the_uploaded_ones_are_seen(driver: Driver) -> None:
+    assert driver.laws.server.files is not None
     for path in driver.laws.server.files.glob("*.txt"):
         path.write_bytes(bytes(path.stat().st_size))
 
