@@ -4,10 +4,12 @@ import contextlib
 import errno
 import json
 import re
+import runpy
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import types
 import urllib.request
 import zlib
@@ -250,6 +252,23 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert all(command.NAME in printed for command in commands.COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ls", "--help"], ["fly"]])
+def test_python_m_is_the_same_command_line(tmp_path: Path, arguments: list[str]) -> None:
+    ours = processes.run([COMMAND, *arguments], tmp_path)
+    pythons = processes.run([sys.executable, "-m", "kinto_attachment", *arguments], tmp_path)
+
+    assert (pythons.returncode, pythons.stdout) == (ours.returncode, ours.stdout)
+    assert pythons.stderr == ours.stderr
+    assert "usage: kinto-attachment" in ours.stdout + ours.stderr
+
+
+def test_python_m_ends_with_the_exit_code_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "main", lambda: 7)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("kinto_attachment", run_name="__main__")
+    assert ended.value.code == 7
 
 
 def test_ctrl_c_in_any_command_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
