@@ -7,13 +7,25 @@ ARGS ?=
 # The packages of the clients, for the tests that drive them.
 CLIENTS = PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules ADMIN=$(VENV)-admin
 
-.PHONY: help serve tests tests-clients screenshots lint format soak bench bench-quick dist clean
+.PHONY: help serve tests tests-clients tests-wheel screenshots lint format soak old-faults bench bench-quick constraints dist clean
 
 # One more than there are cores: tests wait for the servers that they start.
 PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 --dist worksteal
 
+# The floor is for all tests: those that ARGS chooses reach less.
+COVERAGE = --cov $(if $(strip $(ARGS)),,--cov-fail-under=96)
+
+# Uploads, downloads, the page and the command line, on memory: what would miss a file of the
+# package. It takes about a minute.
+WHEEL_TESTS = tests/wheel $(addprefix tests/test_,upload.py download.py deletions.py serve.py demo.py) \
+	tests/commands/test_sync.py -k 'not postgresql'
+
 # Twice quiet: errors only.
 PIP_INSTALL = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check
+# Tests run with versions that are known to pass; users, and `serve`, get the newest.
+PINNED = --constraint constraints.txt
+
+DIST_TOOLS = build twine
 
 python_version = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 python_is_new = $(shell $(PYTHON) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
@@ -31,11 +43,19 @@ serve: $(VENV)/.serve ## run a Kinto with attachments to try out
 	@$(VENV)/bin/kinto-attachment serve $(ARGS)
 
 # pytest comes last, and its closing line too: whoever reads the end of the output sees the result.
-tests: lint ## check the style and the types, run the tests, report the coverage
-	@$(VENV)/bin/python -m pytest --cov --ignore tests/clients $(PARALLEL) $(ARGS)
+tests: lint $(VENV)/.dist ## check the style and the types, run the tests, report the coverage
+	@$(VENV)/bin/python -m pytest $(COVERAGE) --durations 10 --ignore tests/clients --ignore tests/wheel $(PARALLEL) $(ARGS)
 
 tests-clients: $(VENV)/.clients $(VENV)-published/.done $(VENV)-node/.done $(VENV)-admin/.done ## run the clients that people use: curl, HTTPie, Python, Node, Chromium, Kinto Admin
 	@$(CLIENTS) $(VENV)/bin/python -m pytest tests/clients $(PARALLEL) --dist loadfile $(ARGS)
+
+tests-wheel: dist $(VENV)-wheel/bin/pip ## run tests of the built wheel, with the sources out of reach
+	@$(VENV)-wheel/bin/python -m pip install -qq --disable-pip-version-check $(PINNED) "$$(echo dist/*.whl)[tests]"
+	@$(VENV)-wheel/bin/python -m pip install -qq --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
+	@rm -rf $(VENV)-wheel/copy
+	@mkdir $(VENV)-wheel/copy
+	@cp -r pyproject.toml tests $(VENV)-wheel/copy
+	@cd $(VENV)-wheel/copy && ../bin/python -m pytest $(WHEEL_TESTS) $(PARALLEL) $(ARGS)
 
 screenshots: $(VENV)/.clients $(VENV)-node/.done $(VENV)-admin/.done ## take the pictures of README again
 	@$(CLIENTS) SCREENSHOTS=screenshots $(VENV)/bin/python -m pytest tests/clients -k screenshot $(ARGS)
@@ -53,11 +73,26 @@ format: $(VENV)/.tests ## put the code into the project's style
 soak: $(VENV)/.tests ## break record, link and file at random for long; prints its seed
 	@$(VENV)/bin/python -m tests.faults.soak $(ARGS)
 
+old-faults: $(VENV)/.tests ## put old faults back, one by one, and see that the tests notice each
+	@$(VENV)/bin/python -m tests.faults.old_faults $(ARGS)
+
 bench: $(VENV)/.tests $(VENV)-published/.done ## measure the figures that the README gives
 	@BENCH_PUBLISHED=$(VENV)-published $(VENV)/bin/python -m benchmarks $(ARGS)
 
 bench-quick: $(VENV)/.tests $(VENV)-published/.done ## measure them on small files, to see that the measuring works
 	@BENCH_PUBLISHED=$(VENV)-published $(VENV)/bin/python -m benchmarks --quick $(ARGS)
+
+# By the oldest Python: what that can install, the newer ones can as well. They choose setuptools,
+# which comes with the oldest, and what the oldest does not need.
+constraints: ## renew the versions that the tests run with
+	$(require_python)
+	$(if $(filter 3.11,$(python_version)),,$(error Name Python 3.11, as in `make constraints PYTHON=python3.11`))
+	@rm -rf $(VENV)-newest
+	@$(PYTHON) -m venv $(VENV)-newest
+	@$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check --editable '.[clients]' $(DIST_TOOLS)
+	@sed '/^#/!d' constraints.txt > $(VENV)-newest/constraints.txt
+	@$(VENV)-newest/bin/python -m pip freeze --exclude-editable --exclude setuptools >> $(VENV)-newest/constraints.txt
+	@mv $(VENV)-newest/constraints.txt constraints.txt
 
 dist: $(VENV)/.dist ## build the source archive and the wheel
 	@rm -rf build dist
@@ -65,7 +100,7 @@ dist: $(VENV)/.dist ## build the source archive and the wheel
 	@$(VENV)/bin/twine check --strict dist/*
 
 clean: ## remove what these targets made, except the data of `serve`
-	@rm -rf $(VENV) $(VENV)-published $(VENV)-node $(VENV)-admin .tox build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(VENV)-published $(VENV)-node $(VENV)-admin $(VENV)-wheel $(VENV)-newest .tox build dist *.egg-info htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv puts there: an interrupted creation is done again.
@@ -73,13 +108,17 @@ $(VENV)/bin/pip:
 	$(require_python)
 	@$(PYTHON) -m venv $(VENV)
 
-# Empty files, whose dates tell that what setup.py asks for is installed.
-$(VENV)/.serve: setup.py | $(VENV)/bin/pip
+$(VENV)-wheel/bin/pip:
+	$(require_python)
+	@$(PYTHON) -m venv $(VENV)-wheel
+
+# Empty files, whose dates tell that what pyproject.toml asks for is installed.
+$(VENV)/.serve: pyproject.toml | $(VENV)/bin/pip
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.tests: setup.py | $(VENV)/bin/pip
-	@$(PIP_INSTALL) --editable '.[tests]'
+$(VENV)/.tests: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@$(PIP_INSTALL) $(PINNED) --editable '.[tests]'
 	@touch $@ $(VENV)/.serve
 
 # The published plugin, to compare with, is kept apart.
@@ -89,8 +128,8 @@ $(VENV)-published/.done: | $(VENV)/bin/pip
 		kinto-attachment==8.0.0 'kinto[postgresql]' waitress gunicorn
 	@touch $@
 
-$(VENV)/.clients: setup.py | $(VENV)/bin/pip
-	@$(PIP_INSTALL) --editable '.[clients]'
+$(VENV)/.clients: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@$(PIP_INSTALL) $(PINNED) --editable '.[clients]'
 	@touch $@ $(VENV)/.tests $(VENV)/.serve
 
 # Clients in JavaScript: kinto.js.
@@ -103,6 +142,6 @@ $(VENV)-admin/.done: | $(VENV)/bin/pip
 	@$(PIP_INSTALL) --no-deps --target $(VENV)-admin kinto==24.1.1
 	@touch $@
 
-$(VENV)/.dist: | $(VENV)/bin/pip
-	@$(PIP_INSTALL) build twine
+$(VENV)/.dist: constraints.txt | $(VENV)/bin/pip
+	@$(PIP_INSTALL) $(PINNED) $(DIST_TOOLS)
 	@touch $@
