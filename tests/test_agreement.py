@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -809,6 +810,38 @@ def test_kintos_conflicts_with_the_file_in_hand_are_not_the_clients(
     assert answer.status_code == 200
     assert answer.headers["ETag"] == owner.get(RECORD).headers["ETag"]
     assert owner.get(ATTACHMENT).body == b"new"
+    server.assert_agreement()
+
+
+def test_a_patch_of_a_record_made_and_replaced_while_it_runs_is_a_conflict(
+    on_postgresql: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kinto reads a record that was not there when the request began once more."""
+    server = on_postgresql()
+    owner, real, here = server.as_user(), server.registry.storage.get, threading.get_ident()
+    # Else Kinto writes the collection's timestamp when it is asked for it, and others wait.
+    owner.upload(f"{SECOND}/attachment")
+    reads = 0
+
+    def get(resource_name: str, *where: Any, **more: Any) -> Any:
+        nonlocal reads
+        if resource_name != "record" or threading.get_ident() != here:
+            return real(resource_name, *where, **more)
+        reads += 1
+        if reads == 2:
+            others.submit(owner.upload, content=b"made").result()
+        found = real(resource_name, *where, **more)
+        if reads == 2:
+            others.submit(owner.upload, content=b"replaced").result()
+        return found
+
+    monkeypatch.setattr(server.registry.storage, "get", get)
+    with ThreadPoolExecutor(1) as others:
+        answer = owner.json("patch", RECORD, {"data": {"title": "new"}}, 409)
+
+    assert "was changed meanwhile" in answer.json["message"]
+    monkeypatch.undo()
+    assert owner.get(ATTACHMENT).body == b"replaced"
     server.assert_agreement()
 
 

@@ -241,7 +241,14 @@ class Reconciler:
             return []
         if self._sources.stays_unlinked(target, value, file_id):
             return []
-        raise Refused("forged_metadata", record=target.record_id)
+        reason = "replaced_meanwhile" if self._came_meanwhile(target) else "forged_metadata"
+        raise Refused(reason, record=target.record_id)
+
+    def _came_meanwhile(self, target: Target) -> bool:
+        """Whether Kinto has updated a record that was not there when the request began: what it
+        has written is what another request had given the record in between."""
+        met = target in self._touched.former
+        return met and not self._touched.former[target] and target not in self._touched.created
 
     def _stored_now(self, target: Target, value: Any) -> Link | None:
         """The link of a file that this request has stored for this record.
