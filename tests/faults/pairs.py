@@ -30,7 +30,7 @@ import pyramid.config
 import webob
 from kinto.core.testing import get_user_headers
 
-from tests import parts
+from tests import parts, postgresql
 from tests.faults import at_rest, old_faults
 from tests.faults.harness import FUTURE, Database, collect_with
 from tests.faults.held import Actor, Body, Hangs, Locks, watched, watching_sql
@@ -539,17 +539,16 @@ def main() -> None:
     if arguments.forks:
         fork_on_demand()
         return
-    from tests import conftest
-
     part, of = (int(number) for number in arguments.share.split("/"))
     pairs = [pair for pair in all_pairs() if arguments.only in str(pair)][part - 1 :: of]
-    with tempfile.TemporaryDirectory(prefix="kinto-attachment-pairs-") as name:
-        postgresql = conftest._running_postgresql(Path(name) / "postgresql")
-        rig = Rig(next(postgresql), Path(name), arguments.history)
+    with (
+        tempfile.TemporaryDirectory(prefix="kinto-attachment-pairs-") as name,
+        postgresql.running(Path(name) / "postgresql") as url,
+    ):
+        rig = Rig(url, Path(name), arguments.history)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             failed = _soak(rig, pairs, arguments)
         rig.close()
-        next(postgresql, None)
     raise SystemExit(1 if failed else 0)
 
 

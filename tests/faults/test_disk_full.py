@@ -33,6 +33,9 @@ def small(tmp_path: Path) -> Iterator[Path]:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
         if process.stdout.readline() != "mounted\n":
             pytest.skip(f"no file system can be mounted here: {process.stderr.read().strip()}")
         yield Path(f"/proc/{process.pid}/root{folder}")

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 import transaction
 from kinto.core.testing import get_user_headers
 
-from tests import parts, processes
+from tests import parts, postgresql, processes
 from tests.faults import at_rest, worlds
 from tests.faults.harness import Database, call
 from tests.faults.pairs import Hands
@@ -508,13 +508,13 @@ def main() -> None:
     if arguments.commands:
         run_commands()
         return
-    from tests import conftest
-
     print(f"seed {arguments.seed}, {arguments.minutes:g} minutes", flush=True)
     said: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="kinto-attachment-traffic-") as name:
-        postgresql = conftest._running_postgresql(Path(name) / "postgresql")
-        traffic = Traffic(next(postgresql), Path(name), arguments.seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="kinto-attachment-traffic-") as name,
+        postgresql.running(Path(name) / "postgresql") as url,
+    ):
+        traffic = Traffic(url, Path(name), arguments.seed)
         end = time.monotonic() + arguments.minutes * 60
         while time.monotonic() < end and (arguments.go_on or not said):
             with contextlib.redirect_stderr(io.StringIO()):
@@ -522,7 +522,6 @@ def main() -> None:
             print("\n".join(found), flush=True)
             said += found
         traffic.close()
-        next(postgresql, None)
     print(table(traffic.counted))
     print(f"{traffic.rounds} rounds, {len(said)} sentences of what is wrong")
     raise SystemExit(1 if said else 0)
