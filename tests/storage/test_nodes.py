@@ -10,8 +10,8 @@ import requests
 
 from kinto_attachment.testing import LARGE, noise
 from tests import parts, processes, storage_parts
+from tests.documents import ALICE, put
 from tests.parts import sha256
-from tests.readme import ALICE, put
 from tests.streaming import NORMAL, Peak, big_form, download, send, server
 
 BIG = 256 * 1024 * 1024

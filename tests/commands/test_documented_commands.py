@@ -12,8 +12,8 @@ import transaction
 from kinto_attachment.commands.doctor import REPAIRS
 from kinto_attachment.judgement import KINDS
 from tests import processes
+from tests.documents import example, table
 from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
-from tests.readme import example, table
 from tests.test_adoption import BASE_URL, Old
 
 CDN = "https://cdn.example.org/"

@@ -22,8 +22,7 @@ from kinto_attachment import keys, settings
 from kinto_attachment.commands import serve
 from kinto_attachment.errors import REFUSALS
 from tests import parts, processes
-from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
-from tests.readme import (
+from tests.documents import (
     ALICE,
     BLOCKS,
     FILES,
@@ -37,6 +36,7 @@ from tests.readme import (
     put,
     table,
 )
+from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
 
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
@@ -104,7 +104,7 @@ class Reader:
 
 
 def test_every_code_block_is_run_by_a_test() -> None:
-    files = (ROOT / "tests").rglob("test_readme*.py")
+    files = (ROOT / "tests").rglob("test_document*.py")
     source = "".join(path.read_text(encoding="utf-8") for path in files)
     run = set(re.findall(r"""example\(["']([\w-]+)["']\)""", source))
     assert run == set(BLOCKS)
