@@ -7,7 +7,7 @@ ARGS ?=
 # The packages of the clients, for the tests that drive them.
 CLIENTS = PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules ADMIN=$(VENV)-admin
 
-.PHONY: help serve tests tests-clients screenshots lint format soak bench bench-quick dist clean
+.PHONY: help serve docs tests tests-clients screenshots lint format soak bench bench-quick dist clean
 
 # One more than there are cores: tests wait for the servers that they start.
 PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 --dist worksteal
@@ -40,6 +40,10 @@ tests-clients: $(VENV)/.clients $(VENV)-published/.done $(VENV)-node/.done $(VEN
 screenshots: $(VENV)/.clients $(VENV)-node/.done $(VENV)-admin/.done ## take the pictures of README again
 	@$(CLIENTS) SCREENSHOTS=screenshots $(VENV)/bin/python -m pytest tests/clients -k screenshot $(ARGS)
 
+docs: $(VENV)/.tests ## build the documentation into build/docs; a warning is an error
+	@$(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs build/docs
+	@echo "The documentation is in build/docs/index.html."
+
 lint: $(VENV)/.tests ## check the style and the types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -52,7 +56,7 @@ format: $(VENV)/.tests ## put the code into the project's style
 soak: $(VENV)/.tests ## break record, link and file at random for long; prints its seed
 	@$(VENV)/bin/python -m tests.faults.soak $(ARGS)
 
-bench: $(VENV)/.tests $(VENV)-published/.done ## measure the figures that the README gives
+bench: $(VENV)/.tests $(VENV)-published/.done ## measure the figures that docs/figures.rst gives
 	@BENCH_PUBLISHED=$(VENV)-published $(VENV)/bin/python -m benchmarks $(ARGS)
 
 bench-quick: $(VENV)/.tests $(VENV)-published/.done ## measure them on small files, to see that the measuring works
@@ -78,7 +82,7 @@ $(VENV)/.serve: setup.py | $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/.tests: setup.py | $(VENV)/bin/pip
-	@$(PIP_INSTALL) --editable '.[tests]'
+	@$(PIP_INSTALL) --editable '.[tests,docs]'
 	@touch $@ $(VENV)/.serve
 
 # The published plugin, to compare with, is kept apart.
@@ -89,7 +93,7 @@ $(VENV)-published/.done: | $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/.clients: setup.py | $(VENV)/bin/pip
-	@$(PIP_INSTALL) --editable '.[clients]'
+	@$(PIP_INSTALL) --editable '.[clients,docs]'
 	@touch $@ $(VENV)/.tests $(VENV)/.serve
 
 # Clients in JavaScript: kinto.js.

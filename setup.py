@@ -56,6 +56,9 @@ TESTS = [
     "schemathesis>=4.32",  # makes requests of the OpenAPI description
 ]
 
+# What builds docs/, without the network.
+DOCS = ["furo>=2025.9", "sphinx>=8.2"]
+
 # What drives Chromium.
 CLIENTS = [*TESTS, "playwright>=1.55"]
 
@@ -101,6 +104,7 @@ setup(
         "sync": SYNC,
         "tests": TESTS,
         "clients": CLIENTS,
+        "docs": DOCS,
     },
     entry_points={
         "console_scripts": ["kinto-attachment = kinto_attachment.commands:main"],

@@ -1,4 +1,4 @@
-"""Every example of README.rst, run; every table of it, compared with the code.
+"""Every example of README.rst and docs/, run; every table, compared with the code.
 
 The shell examples are typed into a shell with the real curl and HTTPie, against a real ``kinto
 start``, on memory and on PostgreSQL. What needs Node or a browser is in ``tests/clients``.
@@ -24,7 +24,9 @@ from kinto_attachment.errors import REFUSALS
 from tests import parts, processes
 from tests.documents import (
     ALICE,
+    ALL_BLOCKS,
     BLOCKS,
+    DOCUMENTS,
     FILES,
     README,
     RECORD,
@@ -40,6 +42,8 @@ from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
 
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
+DIRECTIVES = {"code-block", "image", "list-table"}
+IN_DOCS = {*DIRECTIVES, "include", "toctree"}
 FIELDS = {"filename", "hash", "location", "mimetype", "size"}
 
 
@@ -100,7 +104,7 @@ class Reader:
         return answer.content
 
 
-# The README as a document.
+# The documents as such.
 
 
 def test_every_code_block_is_run_by_a_test() -> None:
@@ -110,19 +114,33 @@ def test_every_code_block_is_run_by_a_test() -> None:
     assert run == set(BLOCKS)
 
 
-def test_every_code_block_has_a_name_of_its_own() -> None:
-    assert len(BLOCKS) == len(code_blocks()) == README.count(".. code-block::")
+def test_a_name_stands_for_one_text_and_in_a_document_for_one_block() -> None:
+    """README may show an example of docs/ again: then it is the same."""
+    assert [block for block in ALL_BLOCKS if block.text != example(block.name)] == []
+    places = [(block.document, block.name) for block in ALL_BLOCKS]
+    assert len(places) == len(set(places))
 
 
-def test_there_is_no_other_way_of_writing_code() -> None:
-    directives = re.findall(r"^ *\.\. ([\w-]+)::", README, flags=re.MULTILINE)
-    assert set(directives) == {"code-block", "contents", "image", "list-table"}
-    assert not re.search(r"^(?! *\.\. ).*::$", README, flags=re.MULTILINE)
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_there_is_no_other_way_of_writing_code(document: str) -> None:
+    text = DOCUMENTS[document]
+    directives = re.findall(r"^ *\.\. ([\w-]+)::", text, flags=re.MULTILINE)
+    assert set(directives) <= (DIRECTIVES if document == "README.rst" else IN_DOCS)
+    assert len([*code_blocks(document)]) == text.count(".. code-block::")
+    assert not re.search(r"^(?! *\.\. ).*::$", text, flags=re.MULTILINE)
+
+
+def test_the_links_of_readme_lead_to_files_of_the_repository() -> None:
+    links = re.findall(r"<([^<>\s]+)>`_", README)
+    links += re.findall(r"^\.\. _[^:]+: (\S+)$", README, flags=re.MULTILINE)
+    assert {link for link in links if "://" not in link and not (ROOT / link).exists()} == set()
+    assert "docs/index.rst" in links
 
 
 def test_the_screenshots_are_there_and_small() -> None:
-    shown = re.findall(r"^\.\. image:: (.+)$", README, flags=re.MULTILINE)
-    assert {f"screenshots/{path.name}" for path in (ROOT / "screenshots").iterdir()} == set(shown)
+    pattern = re.compile(r"^\.\. image:: (?:\.\./)*(.+)$", re.MULTILINE)
+    shown = {path for text in DOCUMENTS.values() for path in pattern.findall(text)}
+    assert {f"screenshots/{path.name}" for path in (ROOT / "screenshots").iterdir()} == shown
     for path in shown:
         picture = (ROOT / path).read_bytes()
         assert picture.startswith(b"\x89PNG")
@@ -168,7 +186,7 @@ def test_the_make_commands_end_in_what_they_promise(
     tmp_path: Path, command: str, does: str
 ) -> None:
     """``serve`` itself is run by test_serve.py; ``tests`` is running now."""
-    assert command in README
+    assert any(command in text for text in DOCUMENTS.values())
     dry = ["make", "--dry-run", "--directory", str(ROOT), *shlex.split(command)[1:]]
     done = processes.run(dry, tmp_path, {"MAKEFLAGS": "", "MAKELEVEL": ""})
     printed = [line for line in done.stdout.splitlines() if not line.startswith("make")]
