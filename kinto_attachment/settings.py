@@ -76,7 +76,7 @@ class Settings:
     def location(
         self, key: str, record_uri: str, file_id: str, private: bool, server_url: str
     ) -> str:
-        """What the record says about where its file is (see README, "Where files are").
+        """What the record says about where its file is (see docs/stores/locations.rst).
 
         A file that the plugin serves has its id in the query: a copied record goes on naming
         this file, and no other, when the record that it was uploaded to changes. Clients put

@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 import requests
 
-from kinto_attachment import keys, settings
+from kinto_attachment import keys
 from kinto_attachment.commands import serve
-from kinto_attachment.errors import REFUSALS
 from tests import parts, processes
 from tests.documents import (
     ALICE,
@@ -36,14 +35,14 @@ from tests.documents import (
     example,
     ini,
     put,
-    table,
 )
 from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
 
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
 DIRECTIVES = {"code-block", "image", "list-table"}
-IN_DOCS = {*DIRECTIVES, "include", "toctree"}
+GENERATED = {"settings", "refusals", "operation", "command"}
+IN_DOCS = {*DIRECTIVES, *GENERATED, "include", "toctree"}
 FIELDS = {"filename", "hash", "location", "mimetype", "size"}
 
 
@@ -147,29 +146,6 @@ def test_the_screenshots_are_there_and_small() -> None:
         assert len(picture) < 100_000
 
 
-def test_the_settings_table_is_that_of_the_code() -> None:
-    def shown(setting: settings.Setting) -> str:
-        if setting.key == "extensions":
-            assert setting.default == setting.parse("default")
-            return "`default`"
-        if setting.default in (None, "", {}):
-            return "–"
-        text = str(setting.default).removesuffix(".0")
-        return f"`{text.lower() if isinstance(setting.default, bool) else text}`"
-
-    assert table("settings") == [
-        [f"`{s.key}`", shown(s), "yes" if s.per_resource else "no", s.meaning]
-        for s in settings.SETTINGS
-    ]
-
-
-def test_the_refusals_table_has_every_refusal_with_its_status() -> None:
-    rows = table("refusals")
-    shown = {(status, reason) for status, _, reason in rows}
-    assert shown == {(str(row.error.code), f"`{reason}`") for reason, row in REFUSALS.items()}
-    assert len(rows) == len(REFUSALS)
-
-
 # The first page: make, install.
 
 
@@ -205,6 +181,13 @@ def test_the_directory_that_pip_is_given_is_this_project() -> None:
     assert (ROOT / "setup.py").exists()
     assert importlib.metadata.version("kinto-attachment").startswith("10.")
     assert (BIN / "kinto-attachment").exists()
+
+
+def test_the_endpoint_is_that_of_the_openapi_description(kinto: Kinto) -> None:
+    described = requests.get(f"{kinto.url}/__api__").json()
+    named = example("endpoint").removeprefix(described["basePath"])
+    names = {"bucket": "bucket_id", "collection": "collection_id", "record": "id"}
+    assert re.sub(r"\{(\w+)\}", lambda m: f"{{{names[m[1]]}}}", named) in described["paths"]
 
 
 def test_the_three_lines_announce_the_capability(kinto: Kinto) -> None:
