@@ -21,9 +21,10 @@ RECORD = "/buckets/nodes/collections/album/records/first"
 
 @pytest.fixture
 def nodes(
-    s3_url: str, bucket: str, postgresql: str, tmp_path: Path
+    s3_url: str, bucket: str, postgresql: str, on_postgresql: Any, tmp_path: Path
 ) -> Iterator[tuple[processes.Kinto, processes.Kinto]]:
     """Two servers on one database and one bucket."""
+    on_postgresql()  # Empty from here on: other records would name files of another store.
     with ExitStack() as stack:
         found = []
         for name in ("a", "b"):
