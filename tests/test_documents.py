@@ -417,6 +417,14 @@ def test_a_setting_from_the_environment_wins(tmp_path: Path) -> None:
     assert not (tmp_path / "of the ini").exists()
 
 
+def test_a_directory_is_used_as_shown(start: Callable[[str], Any]) -> None:
+    with start(example("directory")) as kinto:
+        put(kinto, RECORD, "a.jpg").raise_for_status()
+
+        names = {path.name for path in kinto.files.iterdir() if path.is_file()}
+        assert len(names) == 1  # On memory there is no mark: no other process has its records.
+
+
 def test_with_a_base_url_the_location_is_that_url_and_the_key(start: Callable[[str], Any]) -> None:
     with start(example("own-web-server")) as kinto:
         location = put(kinto, RECORD, "a.jpg").json()["location"]

@@ -1,4 +1,4 @@
-"""README's walk-through for operators, word for word: migrate, doctor, verify, copy, relocate."""
+"""The pages for operators, word for word: migrate, doctor, verify, copy, relocate."""
 
 import os
 import shlex
@@ -74,6 +74,13 @@ def test_old_records_are_migrated_examined_and_repaired(old: Old, folder: Path) 
     assert not path.exists()
     client = old.server.as_user()
     assert client.get(f"{COLLECTION}/records/r1/attachment").body == b"content 1"
+
+
+def test_what_is_to_be_done_every_night_finds_nothing_where_nothing_is_wrong(
+    old: Old, folder: Path
+) -> None:
+    for done in types(folder, example("every-night")):
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_store_is_told_that_it_belongs_to_another_database_by_now(
