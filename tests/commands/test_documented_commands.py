@@ -17,6 +17,7 @@ from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha25
 from tests.test_adoption import BASE_URL, Old
 
 CDN = "https://cdn.example.org/"
+MIGRATE = "\n".join([example("upgrade-dry-run"), example("upgrade-migrate")])
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_the_table_of_findings_has_every_kind_and_what_mends_it() -> None:
 
 
 def test_old_records_are_migrated_examined_and_repaired(old: Old, folder: Path) -> None:
-    for done, links in zip(types(folder, example("migrate")), (3, 0), strict=True):
+    for done, links in zip(types(folder, MIGRATE), (3, 0), strict=True):
         assert done.returncode == 0, done.stderr
         assert old.links() == links
     (examined,) = types(folder, example("doctor"))
@@ -123,7 +124,7 @@ def test_files_are_verified_and_moved_to_another_store_with_their_records(
     user = old.server.as_user()
     for number in range(3):
         user.upload(f"{COLLECTION}/records/new{number}/attachment", b"new %d" % number)
-    for done in types(folder, example("migrate")):
+    for done in types(folder, MIGRATE):
         assert done.returncode == 0, done.stderr
     before = {record["uri"]: record for record in old.server.records()}
     transaction.abort()
