@@ -133,7 +133,9 @@ def test_the_links_of_readme_lead_to_files_of_the_repository() -> None:
     links = re.findall(r"<([^<>\s]+)>`_", README)
     links += re.findall(r"^\.\. _[^:]+: (\S+)$", README, flags=re.MULTILINE)
     assert {link for link in links if "://" not in link and not (ROOT / link).exists()} == set()
-    assert "docs/index.rst" in links
+    assert {f"docs/{name}.rst" for name in ("start", "clients/index", "operate/upgrade")} < {
+        *links
+    }
 
 
 def test_the_screenshots_are_there_and_small() -> None:
