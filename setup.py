@@ -57,7 +57,7 @@ TESTS = [
 ]
 
 # What builds docs/, without the network.
-DOCS = ["furo>=2025.9", "sphinx>=8.2"]
+DOCS = ["furo>=2025.9", "sphinx>=9"]
 
 # What drives Chromium.
 CLIENTS = [*TESTS, "playwright>=1.55"]

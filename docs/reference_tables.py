@@ -151,7 +151,9 @@ def command_lines(name: str) -> Iterator[str]:
     for action in parser._actions:
         if "--help" not in action.option_strings:
             yield f".. option:: {_written(action)}"
-            yield from indented(["", rst((action.help or "") % vars(action)), ""])
+            said = (action.help or "") % vars(action)
+            needed = " **Needed.**" if action.required and action.option_strings else ""
+            yield from indented(["", f"{rst(said[:1].upper() + said[1:])}.{needed}", ""])
 
 
 def _written(action: argparse.Action) -> str:
