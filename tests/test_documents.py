@@ -129,13 +129,23 @@ def test_there_is_no_other_way_of_writing_code(document: str) -> None:
     assert not re.search(r"^(?! *\.\. ).*::$", text, flags=re.MULTILINE)
 
 
-def test_the_links_of_readme_lead_to_files_of_the_repository() -> None:
-    links = re.findall(r"<([^<>\s]+)>`_", README)
-    links += re.findall(r"^\.\. _[^:]+: (\S+)$", README, flags=re.MULTILINE)
+@pytest.mark.parametrize("name", ["README.rst", "CONTRIBUTING.rst", "CHANGELOG.rst"])
+def test_links_lead_to_files_of_the_repository(name: str) -> None:
+    """Those in docs/ are looked at by Sphinx."""
+    links = links_of((ROOT / name).read_text(encoding="utf-8"))
     assert {link for link in links if "://" not in link and not (ROOT / link).exists()} == set()
+
+
+def test_readme_leads_to_the_documentation() -> None:
+    links = links_of(README)
     assert {f"docs/{name}.rst" for name in ("start", "clients/index", "operate/upgrade")} < {
         *links
     }
+
+
+def links_of(text: str) -> list[str]:
+    named = re.findall(r"^\.\. _[^:]+: (\S+)$", text, flags=re.MULTILINE)
+    return [*named, *re.findall(r"<([^<>\s]+)>`_", text)]
 
 
 def test_the_screenshots_are_there_and_small() -> None:

@@ -78,9 +78,10 @@ def test_every_argument_of_every_command_is_shown(built: Path) -> None:
     assert {"kinto-attachment-gc.--delete", "kinto-attachment-upload.--auth"} <= options
 
 
-def test_every_status_of_every_operation_is_shown(built: Path) -> None:
+def test_every_status_of_every_operation_is_shown_and_every_reason(built: Path) -> None:
     text = page(built, "reference/http")
 
+    assert {reason for reason in REFUSALS if not re.search(rf"\b{reason}\b", text)} == set()
     for described in OPERATIONS.values():
         for status, answer in described["responses"].items():
             assert status == "default" or f" {status} {answer['description']}" in text
