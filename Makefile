@@ -7,7 +7,7 @@ ARGS ?=
 # The packages of the clients, for the tests that drive them.
 CLIENTS = PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules ADMIN=$(VENV)-admin
 
-.PHONY: help serve tests tests-clients tests-wheel screenshots lint format soak old-faults bench bench-quick constraints dist clean
+.PHONY: help serve docs tests tests-clients tests-wheel screenshots lint format soak old-faults bench bench-quick constraints dist clean
 
 # One more than there are cores: tests wait for the servers that they start.
 PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 --dist worksteal
@@ -60,6 +60,10 @@ tests-wheel: dist $(VENV)-wheel/bin/pip ## run tests of the built wheel, with th
 screenshots: $(VENV)/.clients $(VENV)-node/.done $(VENV)-admin/.done ## take the pictures of README again
 	@$(CLIENTS) SCREENSHOTS=screenshots $(VENV)/bin/python -m pytest tests/clients -k screenshot $(ARGS)
 
+docs: $(VENV)/.tests ## build the documentation into build/docs; a warning is an error
+	@$(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs build/docs
+	@echo "The documentation is in build/docs/index.html."
+
 lint: $(VENV)/.tests ## check the style, the types, and which room imports which
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -76,7 +80,7 @@ soak: $(VENV)/.tests ## break record, link and file at random for long; prints i
 old-faults: $(VENV)/.tests ## put old faults back, one by one, and see that the tests notice each
 	@$(VENV)/bin/python -m tests.faults.old_faults $(ARGS)
 
-bench: $(VENV)/.tests $(VENV)-published/.done ## measure the figures that the README gives
+bench: $(VENV)/.tests $(VENV)-published/.done ## measure the figures that docs/figures.rst gives
 	@BENCH_PUBLISHED=$(VENV)-published $(VENV)/bin/python -m benchmarks $(ARGS)
 
 bench-quick: $(VENV)/.tests $(VENV)-published/.done ## measure them on small files, to see that the measuring works
@@ -89,7 +93,7 @@ constraints: ## renew the versions that the tests run with
 	$(if $(filter 3.11,$(python_version)),,$(error Name Python 3.11, as in `make constraints PYTHON=python3.11`))
 	@rm -rf $(VENV)-newest
 	@$(PYTHON) -m venv $(VENV)-newest
-	@$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check --editable '.[clients]' $(DIST_TOOLS)
+	@$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check --editable '.[clients,docs]' $(DIST_TOOLS)
 	@sed '/^#/!d' constraints.txt > $(VENV)-newest/constraints.txt
 	@$(VENV)-newest/bin/python -m pip freeze --exclude-editable --exclude setuptools >> $(VENV)-newest/constraints.txt
 	@mv $(VENV)-newest/constraints.txt constraints.txt
@@ -118,7 +122,7 @@ $(VENV)/.serve: pyproject.toml | $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/.tests: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	@$(PIP_INSTALL) $(PINNED) --editable '.[tests]'
+	@$(PIP_INSTALL) $(PINNED) --editable '.[tests,docs]'
 	@touch $@ $(VENV)/.serve
 
 # The published plugin, to compare with, is kept apart.
@@ -129,7 +133,7 @@ $(VENV)-published/.done: | $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/.clients: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	@$(PIP_INSTALL) $(PINNED) --editable '.[clients]'
+	@$(PIP_INSTALL) $(PINNED) --editable '.[clients,docs]'
 	@touch $@ $(VENV)/.tests $(VENV)/.serve
 
 # Clients in JavaScript: kinto.js.

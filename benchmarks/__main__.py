@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small files, few rounds")
     parser.add_argument("only", nargs="*", help=f"some of: {', '.join(MEASURES)}")
-    parser.add_argument("--rst", action="store_true", help="print the table as README has it")
+    parser.add_argument("--rst", action="store_true", help="print what docs/figures.rst shows")
     arguments = parser.parse_args()
     unknown = set(arguments.only) - set(MEASURES)
     if unknown:

@@ -104,7 +104,7 @@ def _served(
 ) -> Iterator[Measured]:
     if server == "waitress":
         command: list[Any] = [programs / "waitress-serve", "--listen=127.0.0.1:0"]
-        # What README recommends.
+        # What docs/operate/production.rst recommends.
         command += ["--recv-bytes=262144", "--max-request-body-size=10737418240"]
         command += [f"--threads={threads}"]
     else:

@@ -32,7 +32,7 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def rst(rows: Iterable[Row]) -> str:
-    """The same as README has it."""
+    """The same as docs/figures.rst has it."""
     lines = [_when(), "", ".. list-table::", "   :name: figures", "   :header-rows: 1", ""]
     for cells in (HEAD, *(_cells(row) for row in rows)):
         lines += [f"   {'* -' if number == 0 else '  -'} {c}" for number, c in enumerate(cells)]

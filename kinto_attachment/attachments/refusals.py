@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """One refusal: HTTP's status, the name of Kinto's errno, and the sentence for the person."""
+    """One refusal: HTTP's status, the name of Kinto's errno, the sentence for the person, and when
+    it comes about, for the reference page."""
 
     status: int
     errno: str
     sentence: str
+    when: str
 
 
 _INVALID = (400, "INVALID_PARAMETERS")
@@ -20,118 +22,169 @@ _POSTED = (400, "INVALID_POSTED_DATA")
 
 REFUSALS = {
     "malformed_body": Row(
-        *_POSTED, "The multipart body is broken or incomplete ({why}): send it again as a whole."
+        *_POSTED,
+        "The multipart body is broken or incomplete ({why}): send it again as a whole.",
+        "The form is broken, or cut off.",
     ),
     "truncated_body": Row(
-        *_POSTED, "The body ended after {received} of {expected} bytes: send it again as a whole."
+        *_POSTED,
+        "The body ended after {received} of {expected} bytes: send it again as a whole.",
+        "The body ends before its `Content-Length`.",
     ),
     "bad_boundary": Row(
         *_POSTED,
         "The Content-Type has no usable boundary: let the HTTP client write that header itself.",
+        "The form's `Content-Type` has no boundary, or one of more than 70 characters.",
     ),
-    "missing_file": Row(*_POSTED, "There is no part named 'attachment': send one file under it."),
-    "second_file": Row(*_POSTED, "There are two parts named '{name}': send it once."),
+    "missing_file": Row(
+        *_POSTED,
+        "There is no part named 'attachment': send one file under it.",
+        "No part of the form is called `attachment`.",
+    ),
+    "second_file": Row(
+        *_POSTED,
+        "There are two parts named '{name}': send it once.",
+        "A part of the form comes twice.",
+    ),
     "unknown_part": Row(
         *_POSTED,
         "The part '{name}' is unknown: send 'attachment' and, if wanted, 'data' and"
         " 'permissions'.",
+        "A part of the form is not `attachment`, `data` or `permissions`.",
     ),
-    "bad_field": Row(*_POSTED, "The part '{name}' must be a JSON object ({why})."),
-    "field_too_large": Row(*_POSTED, "The part '{name}' is larger than {limit} bytes."),
+    "bad_field": Row(
+        *_POSTED,
+        "The part '{name}' must be a JSON object ({why}).",
+        "`data` or `permissions` is not a JSON object.",
+    ),
+    "field_too_large": Row(
+        *_POSTED,
+        "The part '{name}' is larger than {limit} bytes.",
+        "`data` or `permissions` is larger than 1 MiB.",
+    ),
     "extension": Row(
-        *_POSTED, "The extension of '{filename}' is not allowed here; allowed are: {allowed}."
+        *_POSTED,
+        "The extension of '{filename}' is not allowed here; allowed are: {allowed}.",
+        "The setting `extensions` does not allow the file's extension here.",
     ),
     "content_differs": Row(
         *_POSTED,
         "The content of '{filename}' is {content}, not {mimetype}: send it under its own"
         " extension.",
+        "HTML, XML or a script is called a picture, a sound, a film, a font or a PDF.",
     ),
     "bad_digest": Row(
-        *_INVALID, "{header} is not understood: write sha-256=:<base64 of the digest>:."
+        *_INVALID,
+        "{header} is not understood: write sha-256=:<base64 of the digest>:.",
+        "`Repr-Digest` or `Content-Digest` can't be read.",
     ),
     "digest_differs": Row(
-        *_POSTED, "The bytes received have another SHA-256 than {header} says: send them again."
+        *_POSTED,
+        "The bytes received have another SHA-256 than {header} says: send them again.",
+        "The file's SHA-256 is not the one that the request gives.",
     ),
     "forged_metadata": Row(
         *_POSTED,
         "The 'attachment' of record '{record}' can't be written directly: upload the file to"
         " the record's /attachment, or copy the whole field of a record that you may read.",
+        "A request to the record itself writes an `attachment` that no upload has made, and that"
+        " is no copy of another record's.",
     ),
     "in_batch": Row(
-        *_INVALID, "Files can't travel in a batch: send this request to /attachment on its own."
+        *_INVALID,
+        "Files can't travel in a batch: send this request to /attachment on its own.",
+        "An upload or a download comes in a batch, which is JSON.",
     ),
     "too_large": Row(
         413,
         "REQUEST_TOO_LARGE",
         "The file is larger than the {limit} bytes that are allowed here.",
+        "The file has more bytes than `max_size_bytes` allows; the message has the limit.",
     ),
     "link_invalid": Row(
         403,
         "FORBIDDEN",
         "This link is not, or no longer, valid: its file may have been replaced or removed. Ask"
         " for a new one.",
+        "A signed link was changed, or its file was replaced or removed.",
     ),
     "link_expired": Row(
         403,
         "FORBIDDEN",
         "This link has expired: ask for a new one.",
+        "A signed link is older than it may be.",
     ),
     "form_by_put": Row(
         415,
         "INVALID_PARAMETERS",
         "A PUT is the file itself, not a form ({content_type}): send the form by POST, as"
         " multipart/form-data, or the file with its own Content-Type.",
+        "A `PUT` sends a form, which would be stored as it is.",
     ),
     "part_of_file": Row(
-        *_INVALID, "Content-Range is not supported: send the whole file, and leave it out."
+        *_INVALID,
+        "Content-Range is not supported: send the whole file, and leave it out.",
+        "`Content-Range`: the body is a part of a file.",
     ),
     "coded_body": Row(
         415,
         "INVALID_PARAMETERS",
         "The Content-Encoding {coding} is not undone here: send the file as it is.",
+        "`Content-Encoding`: the body is not the file's own bytes.",
     ),
     "no_length": Row(
         411,
         "MISSING_CONTENT_LENGTH",
         "Content-Length is missing, and this server does not tell whether a body without it is"
         " complete: send it, or a Repr-Digest.",
+        "There is no `Content-Length`, and nobody could tell whether the body is complete. A"
+        " chunked body is taken where the WSGI server tells its end (gunicorn, waitress), in a"
+        " form, and with a digest.",
     ),
     "no_attachment": Row(
         404,
         "MISSING_RESOURCE",
         "The record '{record}' has no attachment.",
+        "The record has no attachment.",
     ),
     "file_missing": Row(
         404,
         "MISSING_RESOURCE",
         "The file of the record '{record}' can't be found in the store.",
+        "The file is not in the store.",
     ),
     "replaced_meanwhile": Row(
         409,
         "CONSTRAINT_VIOLATED",
         "The attachment of record '{record}' was changed meanwhile: read the record and retry.",
+        "Somebody else changed the attachment at the same moment.",
     ),
     "no_space": Row(
         507,
         "BACKEND",
         "The store has no space left for this file: retry later.",
+        "The store is full. `Retry-After` says when to try again.",
     ),
     "collection_gone": Row(
         409,
         "CONSTRAINT_VIOLATED",
         "The collection of record '{record}' was deleted meanwhile: create it, and send this"
         " again.",
+        "The collection was deleted while the record was being written.",
     ),
     "file_lost": Row(
         503,
         "BACKEND",
         "The file was removed from the store before record '{record}' could be written: send it"
         " again.",
+        "`gc` removed the file as one that nothing names, before its record was written: the end"
+        " of the form came later than `--grace` after its file.",
     ),
     "store_unavailable": Row(
         503,
         "BACKEND",
         "The store can't be reached or written: retry later.",
+        "The store does not work. `Retry-After` says when to try again.",
     ),
 }
 

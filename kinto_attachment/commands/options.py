@@ -52,15 +52,21 @@ def add_collection(parser: argparse.ArgumentParser) -> None:
         help="Kinto's URL with its version, as in https://kinto.example.org/v1",
     )
     parser.add_argument(
-        "--bucket", type=record_id, default="default", help="(default: %(default)s)"
+        "--bucket",
+        type=record_id,
+        default="default",
+        help="bucket of the collection (default: %(default)s, which is one of your own)",
     )
-    parser.add_argument("--collection", type=record_id, required=True)
+    parser.add_argument(
+        "--collection", type=record_id, required=True, help="collection of the records"
+    )
     parser.add_argument(
         "--auth",
         metavar="USER:PASSWORD",
         help=(
-            "or 'Bearer TOKEN'; the password is asked for where it is left out; other users see"
-            f" a command's arguments, but not its environment: {AUTH_VARIABLE} does the same"
+            "who you are, or 'Bearer TOKEN'; the password is asked for where it is left out;"
+            " other users see a command's arguments, but not its environment:"
+            f" {AUTH_VARIABLE} does the same"
         ),
     )
     parser.add_argument(

@@ -62,10 +62,13 @@ Open the file: put {url} before the record's `location`.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`kinto_attachment.commands.Command`."""
     parser.add_argument(
-        "--port", type=_port, default=8888, help="port on 127.0.0.1; 0: any free one (%(default)s)"
+        "--port",
+        type=_port,
+        default=8888,
+        help="port on 127.0.0.1; 0: any free one (default: %(default)s)",
     )
     parser.add_argument(
-        "--directory", default="serve-data", help="where the files go (%(default)s)"
+        "--directory", default="serve-data", help="where the files go (default: %(default)s)"
     )
 
 

@@ -121,7 +121,7 @@ _MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "411": ("Content-Length is missing.", _REFUSED),
     "412": ("The record was modified meanwhile.", _REFUSED),
     "413": ("The file is too large; the message has the limit in bytes.", _REFUSED),
-    "415": ("Not multipart/form-data.", _REFUSED),
+    "415": ("Not multipart/form-data, or with a Content-Encoding.", _REFUSED),
     "416": ("The range lies outside of the file.", _OF_FILE),
     "503": ("Records or files can't be reached: retry later.", _LATER),
     "507": ("The store has no space left: retry later.", _LATER),
@@ -166,7 +166,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
                 "schema": {"type": "string", "format": "binary"},
             },
         ],
-        "responses": _responses(_UPLOAD),
+        "responses": _responses(
+            _UPLOAD,
+            _415={"description": "A form, or a body with a Content-Encoding.", **_REFUSED},
+        ),
     },
     "get_attachment": {
         **_DOWNLOAD,

@@ -23,7 +23,8 @@ from kinto_attachment.settings.parsers import (
 
 
 class Setting(NamedTuple):
-    """One line of the table: README's is held equal to this one by a test."""
+    """One line of the table, from which the reference page is made: ``meaning`` is for readers,
+    with one backquote around what is typed."""
 
     key: str
     parse: Callable[[Any], Any]
@@ -34,20 +35,27 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("base_path", text, None, "Directory of the files: the local store."),
+    Setting("base_path", text, None, "Directory that the files go to: the local store."),
     Setting(
         "base_url",
         base_url,
         None,
-        "URL before the key in `location`. Absent: the plugin serves the files. Empty: `location`"
-        " is the bare key.",
+        "URL under which a web server or CDN of yours serves the files: `location` is made of it"
+        " and the file's key. Absent: the plugin serves the files. Empty: `location` is the key"
+        " alone.",
     ),
-    Setting("extra.base_url", base_url, None, "What the capability announces as `base_url`."),
+    Setting(
+        "extra.base_url",
+        base_url,
+        None,
+        "URL that the capability announces as `base_url`, where records are not to have it in"
+        " them.",
+    ),
     Setting(
         "folder",
         folder,
         "",
-        "Folder in the store; `{bucket_id}` and `{collection_id}` are filled in.",
+        "Folder that files go to in the store; `{bucket_id}` and `{collection_id}` are filled in.",
         True,
     ),
     Setting(
@@ -57,13 +65,20 @@ SETTINGS = (
         "Keep replaced and removed files: always, or until `gc` finds them older than `90d`.",
         True,
     ),
-    Setting("randomize", boolean, True, "Name files by a UUID, not by the client's name.", True),
+    Setting(
+        "randomize",
+        boolean,
+        True,
+        "Name files in the store by a UUID alone. With `false` the client's name comes behind it:"
+        " `<UUID>/photo.jpg`.",
+        True,
+    ),
     Setting(
         "filename_pattern",
         filename_pattern,
         "",
-        "Name of the file in the store, with `{filename}`, `{datetime}`, `{rid}`; comes before"
-        " `randomize`.",
+        "Name of files in the store, made of `{filename}`, `{datetime}` and `{rid}`, which is the"
+        " record's id; comes before `randomize`.",
         True,
     ),
     Setting(
@@ -74,12 +89,12 @@ SETTINGS = (
         " data, scripts, archives, executables, default, any.",
         True,
     ),
-    Setting("mimetypes", mimetypes, {}, "Media types: `.ext:type;.ext:type`.", True),
+    Setting("mimetypes", mimetypes, {}, "Media types of your own, by extension.", True),
     Setting(
         "max_size_bytes",
         whole_number,
         0,
-        "Largest file in bytes; 0: no limit. `max_size` is understood too.",
+        "Largest file in bytes; 0 is no limit. The name `max_size` works, too.",
         True,
     ),
     Setting(
@@ -156,7 +171,9 @@ SETTINGS = (
         "Dotted name of any pyramid_storage backend: a class or a module. By default the store"
         " follows from `base_path`, `aws.bucket_name` or `gcloud.bucket_name`.",
     ),
-    Setting("aws.bucket_name", text, None, "Bucket of the S3 store; `aws.bucket` works too."),
+    Setting(
+        "aws.bucket_name", text, None, "Bucket of the S3 store. The name `aws.bucket` works, too."
+    ),
     Setting(
         "aws.access_key",
         text,

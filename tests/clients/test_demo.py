@@ -19,7 +19,7 @@ from kinto_attachment import keys
 from tests import streaming
 from tests.clients.browser import running
 from tests.clients.conftest import PATIENCE
-from tests.clients.test_readme_nginx import nginx
+from tests.clients.test_documented_nginx import nginx
 from tests.processes import Kinto
 
 expect.set_options(timeout=PATIENCE)

@@ -10,8 +10,8 @@ import requests
 
 from kinto_attachment.testing import LARGE, noise
 from tests import parts, processes, storage_parts
+from tests.documents import ALICE, put
 from tests.parts import sha256
-from tests.readme import ALICE, put
 from tests.streaming import NORMAL, Peak, big_form, download, send, server
 
 BIG = 256 * 1024 * 1024
@@ -21,9 +21,10 @@ RECORD = "/buckets/nodes/collections/album/records/first"
 
 @pytest.fixture
 def nodes(
-    s3_url: str, bucket: str, postgresql: str, tmp_path: Path
+    s3_url: str, bucket: str, postgresql: str, on_postgresql: Any, tmp_path: Path
 ) -> Iterator[tuple[processes.Kinto, processes.Kinto]]:
     """Two servers on one database and one bucket."""
+    on_postgresql()  # Empty from here on: other records would name files of another store.
     with ExitStack() as stack:
         found = []
         for name in ("a", "b"):

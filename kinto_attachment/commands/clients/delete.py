@@ -17,7 +17,7 @@ NAME = "delete"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`kinto_attachment.commands.Command`."""
-    parser.add_argument("ids", nargs="+", type=record_id, metavar="ID", help="of a record")
+    parser.add_argument("ids", nargs="+", type=record_id, metavar="ID", help="id of a record")
     parser.add_argument("--records", action="store_true", help="delete the records, too")
     add_collection(parser)
     add_jobs(parser, "removed")

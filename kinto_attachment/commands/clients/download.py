@@ -19,7 +19,7 @@ NAME = "download"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`kinto_attachment.commands.Command`."""
     parser.add_argument(
-        "ids", nargs="*", type=record_id, metavar="ID", help="of a record (default: all)"
+        "ids", nargs="*", type=record_id, metavar="ID", help="id of a record (default: all)"
     )
     parser.add_argument("--to", required=True, metavar="FOLDER", help="where the files go")
     add_collection(parser)

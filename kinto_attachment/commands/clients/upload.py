@@ -20,7 +20,10 @@ EXAMPLES = {"data": '{"title": "At the sea"}', "permissions": '{"read": ["system
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See :class:`kinto_attachment.commands.Command`."""
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="or a folder, for all that is not hidden in it"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a file, or a folder for all that is not hidden in it",
     )
     parser.add_argument(
         "--id",

@@ -1,7 +1,8 @@
-"""README.rst as data: its code blocks, its tables, and what its ini examples set."""
+"""README.rst and docs/ as data: code blocks, tables, and what ini examples set."""
 
 import re
 import textwrap
+from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,11 @@ import requests
 from tests.processes import Kinto
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.rst").read_text(encoding="utf-8")
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.rst", *sorted((ROOT / "docs").rglob("*.rst")))
+}
+README = DOCUMENTS["README.rst"]
 FILES = "/var/lib/kinto/files"
 ALICE = ("alice", "secret")
 RECORD = "/buckets/default/collections/pictures/records/first"
@@ -20,14 +25,15 @@ RECORD = "/buckets/default/collections/pictures/records/first"
 
 @dataclass(frozen=True)
 class Block:
+    document: str
     name: str
     language: str
     text: str
 
 
-def code_blocks() -> list[Block]:
-    """All of README's, whatever their indentation."""
-    found, lines = [], README.splitlines()
+def code_blocks(document: str) -> Iterator[Block]:
+    """All of one document's, whatever their indentation."""
+    lines = DOCUMENTS[document].splitlines()
     for number, line in enumerate(lines):
         directive = re.fullmatch(r"( *)\.\. code-block:: (\w+)", line)
         if not directive:
@@ -39,12 +45,12 @@ def code_blocks() -> list[Block]:
             body.append(following)
         text = textwrap.dedent("\n".join(body)).strip("\n")
         name = re.match(r":name: ([\w-]+)\n\n", text)
-        assert name, f"line {number + 1}: the code block has no :name:"
-        found.append(Block(name[1], directive[2], text[name.end() :]))
-    return found
+        assert name, f"{document}, line {number + 1}: the code block has no :name:"
+        yield Block(document, name[1], directive[2], text[name.end() :])
 
 
-BLOCKS = {block.name: block for block in code_blocks()}
+ALL_BLOCKS = [block for document in DOCUMENTS for block in code_blocks(document)]
+BLOCKS = {block.name: block for block in ALL_BLOCKS}
 
 
 def example(name: str) -> str:
@@ -54,9 +60,9 @@ def example(name: str) -> str:
 
 def table(name: str) -> list[list[str]]:
     """The rows of one list-table, without the first, in plain words."""
-    start = README.index(f".. list-table::\n   :name: {name}\n")
-    body = README[start:].split("\n\n", 2)[1]
-    rows = re.split(r"^   \* - ", body, flags=re.MULTILINE)[2:]
+    start = f".. list-table::\n   :name: {name}\n"
+    (body,) = [text.split(start)[1] for text in DOCUMENTS.values() if start in text]
+    rows = re.split(r"^   \* - ", body.split("\n\n", 2)[1], flags=re.MULTILINE)[2:]
     cells = [re.split(r"^     - ", row, flags=re.MULTILINE) for row in rows]
     return [[" ".join(cell.split()).replace("``", "`") for cell in row] for row in cells]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import requests
 
 from tests import parts, processes
+from tests.documents import ALICE, FILES, RECORD, example, ini, put
 from tests.parts import sha256
-from tests.readme import ALICE, FILES, RECORD, example, ini, put
 
 CONF = """
 daemon off;

@@ -1,4 +1,4 @@
-"""README's walk-through for operators, word for word: migrate, doctor, verify, copy, relocate."""
+"""The pages for operators, word for word: migrate, doctor, verify, copy, relocate."""
 
 import os
 import shlex
@@ -12,11 +12,12 @@ import transaction
 from kinto_attachment.commands.operators.doctor import REPAIRS
 from kinto_attachment.maintenance.doctor.findings import KINDS
 from tests import processes
+from tests.documents import example, table
 from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
-from tests.readme import example, table
 from tests.test_adoption import BASE_URL, Old
 
 CDN = "https://cdn.example.org/"
+MIGRATE = "\n".join([example("upgrade-dry-run"), example("upgrade-migrate")])
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_the_table_of_findings_has_every_kind_and_what_mends_it() -> None:
 
 
 def test_old_records_are_migrated_examined_and_repaired(old: Old, folder: Path) -> None:
-    for done, links in zip(types(folder, example("migrate")), (3, 0), strict=True):
+    for done, links in zip(types(folder, MIGRATE), (3, 0), strict=True):
         assert done.returncode == 0, done.stderr
         assert old.links() == links
     (examined,) = types(folder, example("doctor"))
@@ -75,6 +76,13 @@ def test_old_records_are_migrated_examined_and_repaired(old: Old, folder: Path) 
     assert not path.exists()
     client = old.server.as_user()
     assert client.get(f"{COLLECTION}/records/r1/attachment").body == b"content 1"
+
+
+def test_what_is_to_be_done_every_night_finds_nothing_where_nothing_is_wrong(
+    old: Old, folder: Path
+) -> None:
+    for done in types(folder, example("every-night")):
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_store_is_told_that_it_belongs_to_another_database_by_now(
@@ -117,7 +125,7 @@ def test_files_are_verified_and_moved_to_another_store_with_their_records(
     user = old.server.as_user()
     for number in range(3):
         user.upload(f"{COLLECTION}/records/new{number}/attachment", b"new %d" % number)
-    for done in types(folder, example("migrate")):
+    for done in types(folder, MIGRATE):
         assert done.returncode == 0, done.stderr
     before = {record["uri"]: record for record in old.server.records()}
     transaction.abort()

@@ -1,7 +1,7 @@
 """README's ways to attach a file, each with the client that it is written for.
 
 The page's script and the form run in Chromium, on both kinds of servers. Of the commands only
-gunicorn is left to try: ``test_readme.py`` types them all with waitress.
+gunicorn is left to try: ``test_documents.py`` types them all with waitress.
 """
 
 import base64
@@ -18,8 +18,8 @@ from tests import parts, processes
 from tests.clients.conftest import PATIENCE
 from tests.clients.pages import Elsewhere
 from tests.clients.servers import BUILD, PACKAGES, PUBLIC, SETTINGS, Album
+from tests.documents import ALICE, RECORD, ROOT, example, ini
 from tests.processes import Kinto, shell
-from tests.readme import ALICE, RECORD, ROOT, example, ini
 
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 16_000

@@ -15,7 +15,7 @@ import requests
 from kinto_attachment.storage.s3 import S3FileStorage
 from kinto_attachment.testing import LARGE, new_key, noise, write
 from tests import parts, processes, storage_parts
-from tests.readme import ALICE, RECORD, capability, example, ini, put
+from tests.documents import ALICE, RECORD, capability, example, ini, put
 from tests.storage_parts import Emulator, Gate
 
 BUCKET = "kinto-files"

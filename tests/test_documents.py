@@ -1,4 +1,4 @@
-"""Every example of README.rst, run; every table of it, compared with the code.
+"""Every example of README.rst and docs/, run; every table, compared with the code.
 
 The shell examples are typed into a shell with the real curl and HTTPie, against a real ``kinto
 start``, on memory and on PostgreSQL. What needs Node or a browser is in ``tests/clients``.
@@ -19,14 +19,13 @@ import pytest
 import requests
 
 from kinto_attachment import keys
-from kinto_attachment.attachments.refusals import REFUSALS
 from kinto_attachment.commands import serve
-from kinto_attachment.settings.table import SETTINGS, Setting
 from tests import parts, processes
-from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
-from tests.readme import (
+from tests.documents import (
     ALICE,
+    ALL_BLOCKS,
     BLOCKS,
+    DOCUMENTS,
     FILES,
     README,
     RECORD,
@@ -36,11 +35,14 @@ from tests.readme import (
     example,
     ini,
     put,
-    table,
 )
+from tests.processes import BIN, Kinto, basic_settings, running_kinto, shell
 
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
+DIRECTIVES = {"code-block", "image", "list-table"}
+GENERATED = {"settings", "refusals", "operation", "command"}
+IN_DOCS = {*DIRECTIVES, *GENERATED, "include", "toctree"}
 FIELDS = {"filename", "hash", "location", "mimetype", "size"}
 
 
@@ -101,55 +103,59 @@ class Reader:
         return answer.content
 
 
-# The README as a document.
+# The documents as such.
 
 
 def test_every_code_block_is_run_by_a_test() -> None:
-    files = (ROOT / "tests").rglob("test_readme*.py")
+    files = (ROOT / "tests").rglob("test_document*.py")
     source = "".join(path.read_text(encoding="utf-8") for path in files)
     run = set(re.findall(r"""example\(["']([\w-]+)["']\)""", source))
     assert run == set(BLOCKS)
 
 
-def test_every_code_block_has_a_name_of_its_own() -> None:
-    assert len(BLOCKS) == len(code_blocks()) == README.count(".. code-block::")
+def test_a_name_stands_for_one_text_and_in_a_document_for_one_block() -> None:
+    """README may show an example of docs/ again: then it is the same."""
+    assert [block for block in ALL_BLOCKS if block.text != example(block.name)] == []
+    places = [(block.document, block.name) for block in ALL_BLOCKS]
+    assert len(places) == len(set(places))
 
 
-def test_there_is_no_other_way_of_writing_code() -> None:
-    directives = re.findall(r"^ *\.\. ([\w-]+)::", README, flags=re.MULTILINE)
-    assert set(directives) == {"code-block", "contents", "image", "list-table"}
-    assert not re.search(r"^(?! *\.\. ).*::$", README, flags=re.MULTILINE)
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_there_is_no_other_way_of_writing_code(document: str) -> None:
+    text = DOCUMENTS[document]
+    directives = re.findall(r"^ *\.\. ([\w-]+)::", text, flags=re.MULTILINE)
+    assert set(directives) <= (DIRECTIVES if document == "README.rst" else IN_DOCS)
+    assert len([*code_blocks(document)]) == text.count(".. code-block::")
+    assert not re.search(r"^(?! *\.\. ).*::$", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["README.rst", "CONTRIBUTING.rst", "CHANGELOG.rst"])
+def test_links_lead_to_files_of_the_repository(name: str) -> None:
+    """Those in docs/ are looked at by Sphinx."""
+    links = links_of((ROOT / name).read_text(encoding="utf-8"))
+    assert {link for link in links if "://" not in link and not (ROOT / link).exists()} == set()
+
+
+def test_readme_leads_to_the_documentation() -> None:
+    links = links_of(README)
+    assert {f"docs/{name}.rst" for name in ("start", "clients/index", "operate/upgrade")} < {
+        *links
+    }
+
+
+def links_of(text: str) -> list[str]:
+    named = re.findall(r"^\.\. _[^:]+: (\S+)$", text, flags=re.MULTILINE)
+    return [*named, *re.findall(r"<([^<>\s]+)>`_", text)]
 
 
 def test_the_screenshots_are_there_and_small() -> None:
-    shown = re.findall(r"^\.\. image:: (.+)$", README, flags=re.MULTILINE)
-    assert {f"screenshots/{path.name}" for path in (ROOT / "screenshots").iterdir()} == set(shown)
+    pattern = re.compile(r"^\.\. image:: (?:\.\./)*(.+)$", re.MULTILINE)
+    shown = {path for text in DOCUMENTS.values() for path in pattern.findall(text)}
+    assert {f"screenshots/{path.name}" for path in (ROOT / "screenshots").iterdir()} == shown
     for path in shown:
         picture = (ROOT / path).read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < 100_000
-
-
-def test_the_settings_table_is_that_of_the_code() -> None:
-    def shown(setting: Setting) -> str:
-        if setting.key == "extensions":
-            assert setting.default == setting.parse("default")
-            return "`default`"
-        if setting.default in (None, "", {}):
-            return "–"
-        text = str(setting.default).removesuffix(".0")
-        return f"`{text.lower() if isinstance(setting.default, bool) else text}`"
-
-    assert table("settings") == [
-        [f"`{s.key}`", shown(s), "yes" if s.per_resource else "no", s.meaning] for s in SETTINGS
-    ]
-
-
-def test_the_refusals_table_has_every_refusal_with_its_status() -> None:
-    rows = table("refusals")
-    shown = {(status, reason) for status, _, reason in rows}
-    assert shown == {(str(row.status), f"`{reason}`") for reason, row in REFUSALS.items()}
-    assert len(rows) == len(REFUSALS)
 
 
 # The first page: make, install.
@@ -168,7 +174,7 @@ def test_the_make_commands_end_in_what_they_promise(
     tmp_path: Path, command: str, does: str
 ) -> None:
     """``serve`` itself is run by test_serve.py; ``tests`` is running now."""
-    assert command in README
+    assert any(command in text for text in DOCUMENTS.values())
     dry = ["make", "--dry-run", "--directory", str(ROOT), *shlex.split(command)[1:]]
     done = processes.run(dry, tmp_path, {"MAKEFLAGS": "", "MAKELEVEL": ""})
     printed = [line for line in done.stdout.splitlines() if not line.startswith("make")]
@@ -187,6 +193,13 @@ def test_the_directory_that_pip_is_given_is_this_project() -> None:
     assert (ROOT / "setup.py").exists()
     assert importlib.metadata.version("kinto-attachment").startswith("10.")
     assert (BIN / "kinto-attachment").exists()
+
+
+def test_the_endpoint_is_that_of_the_openapi_description(kinto: Kinto) -> None:
+    described = requests.get(f"{kinto.url}/__api__").json()
+    named = example("endpoint").removeprefix(described["basePath"])
+    names = {"bucket": "bucket_id", "collection": "collection_id", "record": "id"}
+    assert re.sub(r"\{(\w+)\}", lambda m: f"{{{names[m[1]]}}}", named) in described["paths"]
 
 
 def test_the_three_lines_announce_the_capability(kinto: Kinto) -> None:
@@ -414,6 +427,14 @@ def test_a_setting_from_the_environment_wins(tmp_path: Path) -> None:
 
     assert len([p for p in (tmp_path / "files").iterdir() if p.is_file()]) == 1
     assert not (tmp_path / "of the ini").exists()
+
+
+def test_a_directory_is_used_as_shown(start: Callable[[str], Any]) -> None:
+    with start(example("directory")) as kinto:
+        put(kinto, RECORD, "a.jpg").raise_for_status()
+
+        names = {path.name for path in kinto.files.iterdir() if path.is_file()}
+        assert len(names) == 1  # On memory there is no mark: no other process has its records.
 
 
 def test_with_a_base_url_the_location_is_that_url_and_the_key(start: Callable[[str], Any]) -> None:
