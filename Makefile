@@ -7,7 +7,7 @@ ARGS ?=
 # The packages of the clients, for the tests that drive them.
 CLIENTS = PUBLISHED=$(VENV)-published NODE_PACKAGES=$(VENV)-node/node_modules ADMIN=$(VENV)-admin
 
-.PHONY: help serve docs tests tests-clients tests-wheel screenshots lint format soak old-faults bench bench-quick constraints dist clean
+.PHONY: help serve docs check tests tests-faults tests-clients tests-wheel screenshots lint format soak old-faults bench bench-quick constraints dist clean
 
 # One more than there are cores: tests wait for the servers that they start.
 PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 --dist worksteal
@@ -17,8 +17,12 @@ COVERAGE = --cov $(if $(strip $(ARGS)),,--cov-fail-under=96)
 
 # Uploads, downloads, the page and the command line, on memory: what would miss a file of the
 # package. It takes about a minute.
-WHEEL_TESTS = tests/wheel $(addprefix tests/test_,upload.py download.py deletions.py serve.py demo.py) \
-	tests/commands/test_sync.py -k 'not postgresql'
+WHEEL_TESTS = tests/wheel $(addprefix tests/http/test_,upload.py download.py deletions.py demo.py) \
+	$(addprefix tests/commands/test_,serve.py sync.py) -k 'not postgresql'
+
+# What one runs while working: no process beside pytest, no database, no store behind a network.
+CHECKED = tests/units tests/http --ignore tests/http/test_streaming.py --ignore tests/http/test_openapi.py \
+	-k 'not postgresql and not s3 and not gcloud'
 
 # Twice quiet: errors only.
 PIP_INSTALL = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check
@@ -45,6 +49,12 @@ serve: $(VENV)/.serve ## run a Kinto with attachments to try out
 # pytest comes last, and its closing line too: whoever reads the end of the output sees the result.
 tests: lint $(VENV)/.dist ## check the style and the types, run the tests, report the coverage
 	@$(VENV)/bin/python -m pytest $(COVERAGE) --durations 10 --ignore tests/clients --ignore tests/wheel $(PARALLEL) $(ARGS)
+
+check: lint ## what one runs while working: style, types, rooms, units, HTTP on memory
+	@$(VENV)/bin/python -m pytest $(CHECKED) --durations 3 $(PARALLEL) $(ARGS)
+
+tests-faults: $(VENV)/.tests ## break things: what the five promises rest on
+	@$(VENV)/bin/python -m pytest tests/faults $(PARALLEL) $(ARGS)
 
 tests-clients: $(VENV)/.clients $(VENV)-published/.done $(VENV)-node/.done $(VENV)-admin/.done ## run the clients that people use: curl, HTTPie, Python, Node, Chromium, Kinto Admin
 	@$(CLIENTS) $(VENV)/bin/python -m pytest tests/clients $(PARALLEL) --dist loadfile $(ARGS)

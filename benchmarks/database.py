@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy
 
-from tests import postgresql, processes
-from tests.parts import postgresql_settings
+from tests.support import postgresql, processes
+from tests.support.parts import postgresql_settings
 
 
 class Database:

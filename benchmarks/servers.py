@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from tests import processes
-from tests.streaming import serving
+from tests.support import processes
+from tests.support.streaming import serving
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = Path(sys.executable).parent

@@ -18,7 +18,7 @@ from benchmarks import servers
 from benchmarks.servers import PUBLISHED, Measured
 from benchmarks.table import Row
 from kinto_attachment.http.forms import MAX_BOUNDARY
-from tests.parts import multipart
+from tests.support.parts import multipart
 
 MIB = 1024 * 1024
 CREDENTIALS = {"Authorization": "Basic dXNlcjpzZWNyZXQ="}

@@ -6,7 +6,7 @@ from typing import Any
 import requests
 
 from benchmarks.servers import Measured
-from tests.parts import multipart
+from tests.support.parts import multipart
 
 AUTH = ("user", "secret")
 COLLECTION = "/v1/buckets/bench/collections/album"

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.parts", "tests.faults.harness")
+pytest.register_assert_rewrite("tests.support.parts", "tests.faults.harness")
 
-from tests import parts, storage_parts  # noqa: E402
-from tests import pool as pool_module  # noqa: E402
 from tests.faults.harness import Database  # noqa: E402
-from tests.pool import Pool  # noqa: E402
-from tests.postgresql import running  # noqa: E402
+from tests.support import parts, storage_parts  # noqa: E402
+from tests.support import pool as pool_module  # noqa: E402
+from tests.support.pool import Pool  # noqa: E402
+from tests.support.postgresql import running  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def pool() -> Iterator[Pool]:
 
 @pytest.fixture(autouse=True)
 def forget_services() -> Iterator[None]:
-    """See :func:`tests.pool.forget_services`."""
+    """See :func:`tests.support.pool.forget_services`."""
     yield
     pool_module.forget_services()
 

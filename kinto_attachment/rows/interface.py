@@ -4,7 +4,7 @@ Kinto's own interface to them can't be used for that. It gives no more rows than
 ``storage_max_fetch_size`` and does not say so, removes by key whatever a row says by now, knows
 no lock, and takes ``_`` in a parent for any character. So on PostgreSQL these are statements of
 our own, in Kinto's table and in the transaction of Kinto's session; on memory, Kinto's storage
-under one lock. Both keep to one contract: ``tests/test_rows.py``.
+under one lock. Both keep to one contract: ``tests/units/test_rows.py``.
 
 Callers see to the transaction, unless they ask for :meth:`Rows.atomically`.
 """

@@ -10,7 +10,7 @@ from typing import Any
 import kinto
 import waitress.server
 
-from tests import parts
+from tests.support import parts
 
 WITHIN = 120
 """Seconds that a page may take to report."""

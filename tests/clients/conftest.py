@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.clients.pages import Elsewhere, elsewhere
 from tests.clients.servers import KINDS, SETTINGS
-from tests.processes import Kinto
-from tests.streaming import server
+from tests.support.processes import Kinto
+from tests.support.streaming import server
 
 FLAGS = [
     "--disable-gpu",

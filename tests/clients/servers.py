@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from tests.processes import Kinto
+from tests.support.processes import Kinto
 
 OWNER = ("owner", "secret")
 COLLECTION = "/buckets/clients/collections/album"
@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "attachment__resources__clients__free__extensions": "any",
     "attachment__resources__clients__small__max_size_bytes": "1000",
 }
-"""What a server needs for all clients, as :func:`tests.streaming.server` takes it."""
+"""What a server needs for all clients, as :func:`tests.support.streaming.server` takes it."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import requests
 from playwright.sync_api import Locator, Page, expect
 
 from kinto_attachment import keys
-from tests import streaming
 from tests.clients.browser import running
 from tests.clients.conftest import PATIENCE
 from tests.clients.test_documented_nginx import nginx
-from tests.processes import Kinto
+from tests.support import streaming
+from tests.support.processes import Kinto
 
 expect.set_options(timeout=PATIENCE)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, HttpCredentials, Page
 
-from tests import parts, processes
 from tests.clients.conftest import PATIENCE
 from tests.clients.pages import Elsewhere
 from tests.clients.servers import BUILD, PACKAGES, PUBLIC, SETTINGS, Album
-from tests.documents import ALICE, RECORD, ROOT, example, ini
-from tests.processes import Kinto, shell
+from tests.support import parts, processes
+from tests.support.documents import ALICE, RECORD, ROOT, example, ini
+from tests.support.processes import Kinto, shell
 
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 16_000

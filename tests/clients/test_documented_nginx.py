@@ -9,9 +9,9 @@ from pathlib import Path
 
 import requests
 
-from tests import parts, processes
-from tests.documents import ALICE, FILES, RECORD, example, ini, put
-from tests.parts import sha256
+from tests.support import parts, processes
+from tests.support.documents import ALICE, FILES, RECORD, example, ini, put
+from tests.support.parts import sha256
 
 CONF = """
 daemon off;

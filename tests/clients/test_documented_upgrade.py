@@ -11,10 +11,10 @@ import pytest
 import requests
 import sqlalchemy
 
-from tests import parts, processes
 from tests.clients.test_published import PROGRAMS
-from tests.documents import ALICE, FILES, capability, example, ini
-from tests.processes import BIN, Kinto
+from tests.support import parts, processes
+from tests.support.documents import ALICE, FILES, capability, example, ini
+from tests.support.processes import BIN, Kinto
 
 NUMBER = 40
 BASE_URL = "https://files.example.org/"

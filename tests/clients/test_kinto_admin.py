@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, FilePayload, Locator, Page
 from tests.clients.conftest import PATIENCE
 from tests.clients.pages import Elsewhere
 from tests.clients.servers import PUBLIC, SETTINGS, Album, png
-from tests.parts import sha256
-from tests.processes import Kinto
-from tests.streaming import server
+from tests.support.parts import sha256
+from tests.support.processes import Kinto
+from tests.support.streaming import server
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string", "title": "Title"}}}
 METADATA = {

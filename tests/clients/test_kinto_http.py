@@ -10,9 +10,17 @@ import kinto_http
 import pytest
 import requests
 
-from tests import parts
-from tests.processes import BIN, Kinto, basic_settings, run, running_kinto, shell, write_ini
-from tests.streaming import gunicorn
+from tests.support import parts
+from tests.support.processes import (
+    BIN,
+    Kinto,
+    basic_settings,
+    run,
+    running_kinto,
+    shell,
+    write_ini,
+)
+from tests.support.streaming import gunicorn
 
 PUBLIC = {"read": ["system.Everyone"]}
 OWNER = ("owner", "secret")

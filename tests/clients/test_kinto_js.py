@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page
 
-from tests import parts, processes
 from tests.clients.conftest import PATIENCE
 from tests.clients.pages import elsewhere
 from tests.clients.servers import PACKAGES, PUBLIC, Album
-from tests.processes import Kinto
+from tests.support import parts, processes
+from tests.support.processes import Kinto
 
 SCRIPTS = Path(__file__).parent / "kinto_js"
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests import parts
 from tests.clients.conftest import PATIENCE
 from tests.clients.pages import elsewhere
 from tests.clients.servers import PUBLIC, Album
-from tests.processes import Kinto
+from tests.support import parts
+from tests.support.processes import Kinto
 
 SEND = """async ({url, method, user, headers, file, fields}) => {
   const form = new FormData();

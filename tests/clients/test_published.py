@@ -14,7 +14,7 @@ import pytest
 import requests
 import sqlalchemy
 
-from tests import parts, processes
+from tests.support import parts, processes
 
 PROGRAMS = Path(os.environ.get("PUBLISHED", ".venv-published")).resolve() / "bin"
 NUMBER, DAMAGED = 1000, 20

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import parts, processes
 from tests.commands.front import front
 from tests.commands.syncing import SERVER_SETTINGS, Album
-from tests.processes import Kinto
+from tests.support import parts, processes
+from tests.support.processes import Kinto
 
 
 @pytest.fixture(scope="session")

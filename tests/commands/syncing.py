@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from kinto_attachment.commands import main
-from tests import processes
 from tests.commands.front import Front
-from tests.processes import Kinto
+from tests.support import processes
+from tests.support.processes import Kinto
 
 USER = ("alice", "secret")
 SERVER_SETTINGS = {

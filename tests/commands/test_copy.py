@@ -23,9 +23,9 @@ from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import StoreUnavailable
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.remote import MARK
-from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
-from tests.processes import BIN, started, write_ini
-from tests.storage_parts import port_without_server, s3_settings
+from tests.support.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
+from tests.support.processes import BIN, started, write_ini
+from tests.support.storage_parts import port_without_server, s3_settings
 
 NUMBER = int(os.environ.get("COPY_FILES", "120"))
 """Files of the test that kills: a release is checked with COPY_FILES=10000."""
@@ -524,7 +524,7 @@ def test_a_backend_that_cannot_read_is_refused(
     to = ini(
         "third.ini",
         {
-            "kinto.attachment.backend": "tests.storage.third_parties.Shelf",
+            "kinto.attachment.backend": "tests.stores.third_parties.Shelf",
         },
     )
 

@@ -10,8 +10,8 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
-from tests.parts import COLLECTION, SETTINGS, Server, every_store, postgresql_settings
-from tests.processes import write_ini
+from tests.support.parts import COLLECTION, SETTINGS, Server, every_store, postgresql_settings
+from tests.support.processes import write_ini
 
 BASE_URL = "https://files.example.org/"
 HEALTHY = 5

@@ -11,10 +11,10 @@ import transaction
 
 from kinto_attachment.commands.operators.doctor import REPAIRS
 from kinto_attachment.maintenance.doctor.findings import KINDS
-from tests import processes
-from tests.documents import example, table
-from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
-from tests.test_adoption import BASE_URL, Old
+from tests.http.test_adoption import BASE_URL, Old
+from tests.support import processes
+from tests.support.documents import example, table
+from tests.support.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
 
 CDN = "https://cdn.example.org/"
 MIGRATE = "\n".join([example("upgrade-dry-run"), example("upgrade-migrate")])

@@ -17,7 +17,7 @@ from kinto_attachment.commands import main
 from kinto_attachment.maintenance.relocation import Change, Move, Relocation, Report
 from kinto_attachment.rows.links import Link
 from tests.faults.harness import Database
-from tests.parts import (
+from tests.support.parts import (
     ATTACHMENT,
     BUCKET,
     COLLECTION,
@@ -27,7 +27,7 @@ from tests.parts import (
     postgresql_settings,
     sha256,
 )
-from tests.processes import BIN, started, write_ini
+from tests.support.processes import BIN, started, write_ini
 
 OLD, NEW = "https://old.example.org/files/", "https://new.example.org/"
 

@@ -21,8 +21,8 @@ from kinto_attachment.client.transfers import Transfers
 from kinto_attachment.commands import main
 from tests.commands.front import DROP, Reply, Seen, front, once
 from tests.commands.syncing import USER, Album, statuses, told
-from tests.parts import sha256
-from tests.processes import environment
+from tests.support.parts import sha256
+from tests.support.processes import environment
 
 Capsys = pytest.CaptureFixture[str]
 PUBLIC = {"read": ["system.Everyone"]}

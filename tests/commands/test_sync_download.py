@@ -11,8 +11,8 @@ from kinto_attachment.client import naming
 from kinto_attachment.client.partial_file import Damaged, Part
 from tests.commands.front import DROP, Front, Reply, Seen, front
 from tests.commands.syncing import USER, Album, statuses, told
-from tests.parts import sha256
-from tests.processes import run
+from tests.support.parts import sha256
+from tests.support.processes import run
 
 Capsys = pytest.CaptureFixture[str]
 BIG = bytes(range(256)) * 8192

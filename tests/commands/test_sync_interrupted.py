@@ -11,8 +11,8 @@ import pytest
 
 from tests.commands.front import Seen
 from tests.commands.syncing import Album, statuses
-from tests.parts import sha256
-from tests.processes import started
+from tests.support.parts import sha256
+from tests.support.processes import started
 
 Capsys = pytest.CaptureFixture[str]
 FILES = 1000

@@ -26,9 +26,9 @@ from kinto_attachment.maintenance.verification.verifier import Finding, Progress
 from kinto_attachment.records.verified import last_result, publish
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage.remote import MARK
-from tests.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
-from tests.processes import started, write_ini
-from tests.storage_parts import (
+from tests.support.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
+from tests.support.processes import started, write_ini
+from tests.support.storage_parts import (
     Gate,
     gated_moto,
     new_bucket,
@@ -774,7 +774,7 @@ def test_a_backend_that_cannot_read_is_refused(
 ) -> None:
     ini = make_ini(
         {
-            "kinto.attachment.backend": "tests.storage.third_parties.Shelf",
+            "kinto.attachment.backend": "tests.stores.third_parties.Shelf",
             "kinto.attachment.base_path": None,
         }
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import processes
+from tests.support import processes
 from tests.dist.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -91,7 +91,7 @@ def test_every_action_has_a_version(path: str) -> None:
     assert [action for action in others if not re.search(r"@v\d+(\.\d+)*$", action)] == []
 
 
-@pytest.mark.parametrize(("chosen", "held"), [("", True), ("tests/test_keys.py", False)])
+@pytest.mark.parametrize(("chosen", "held"), [("", True), ("tests/units/test_keys.py", False)])
 def test_only_the_run_of_all_tests_is_held_to_the_coverage_floor(
     tmp_path: Path, chosen: str, held: bool
 ) -> None:

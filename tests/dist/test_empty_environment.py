@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests import processes
+from tests.support import processes
 from tests.dist.conftest import pip_run
 
 ALICE = ("alice", "secret")

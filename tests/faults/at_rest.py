@@ -9,7 +9,7 @@ import transaction
 
 from kinto_attachment import keys
 from tests.faults.harness import Database, collect
-from tests.parts import Server, sha256
+from tests.support.parts import Server, sha256
 
 ATTACHED = """
 SELECT r.parent_id || '/records/' || r.id, r.data, EXISTS (

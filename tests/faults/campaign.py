@@ -16,7 +16,6 @@ from typing import Any
 
 import transaction
 
-from tests import postgresql
 from tests.faults.harness import (
     STORAGE_FAULTS,
     Database,
@@ -26,7 +25,8 @@ from tests.faults.harness import (
     collect,
     made_faulty,
 )
-from tests.parts import COLLECTION, MEMORY, SETTINGS, Server, multipart
+from tests.support import postgresql
+from tests.support.parts import COLLECTION, MEMORY, SETTINGS, Server, multipart
 
 RECORDS = [f"{COLLECTION}/records/r{n}" for n in range(4)]
 RECORDS += [f"/buckets/second/collections/album/records/r{n}" for n in range(2)]
@@ -130,7 +130,7 @@ NOTHING: Any = contextlib.nullcontext()
 
 def main() -> None:
     """``make soak``: on PostgreSQL, for as long as it is told."""
-    from tests.parts import postgresql_settings
+    from tests.support.parts import postgresql_settings
 
     parser = argparse.ArgumentParser(description="Break record, link and file for long.")
     parser.add_argument("--seed", type=int, default=int(time.time()))

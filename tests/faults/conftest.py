@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests import parts
 from tests.faults.harness import FaultyStorage, Launcher, LossyProxy, made_faulty
+from tests.support import parts
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import transaction
 
 from kinto_attachment.maintenance.garbage import Collector, Report
 from kinto_attachment.storage import StoreFull, StoreUnavailable
-from tests.parts import Server
+from tests.support.parts import Server
 
 # The base of mixins, whose methods call those of whatever store they are mixed into.
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def collect_with(registry: Any, grace: float) -> Report:
 
 def assert_nothing_dangles(server: Server) -> None:
     """The promise before any gc: what a record names is there, and is what it says."""
-    from tests.parts import sha256
+    from tests.support.parts import sha256
 
     transaction.abort()  # Kinto's last one may have failed.
     storage, links = server.registry.attachments.store, server.all_links()

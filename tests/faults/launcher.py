@@ -23,7 +23,7 @@ import webtest
 from kinto.core.testing import get_user_headers
 
 import kinto_attachment
-from tests.parts import multipart
+from tests.support.parts import multipart
 
 PACKAGE = Path(kinto_attachment.__file__).parent
 APART = ("commands", "client", "demo")

@@ -17,7 +17,7 @@ import webob
 from kinto.core.testing import get_user_headers
 
 from tests.faults.harness import collect
-from tests.parts import OTHER, OWNER, Server, sha256
+from tests.support.parts import OTHER, OWNER, Server, sha256
 
 Key = tuple[str, str, str]
 """Kinto's resource name, parent and id of a stored object."""

@@ -21,13 +21,13 @@ from urllib.parse import quote
 
 import transaction
 
-from tests import parts, postgresql
 from tests.faults import operations as ops
 from tests.faults.harness import collect
 from tests.faults.laws import Answer, LawBroken, Laws, Rows, canonical
 from tests.faults.operations import MEDIA_TYPES, Ask, Chance, Step, Upload, Value
 from tests.faults.shrinking import shrink
-from tests.parts import OTHER, OWNER, Part, Server, multipart, sha256
+from tests.support import parts, postgresql
+from tests.support.parts import OTHER, OWNER, Part, Server, multipart, sha256
 
 PLUGINS = "tests.faults.reviewer kinto_attachment"
 WITH_HISTORY = "kinto.plugins.history kinto_attachment tests.faults.reviewer"

@@ -469,7 +469,7 @@ Selection = Tests | Seed | Held
 class Fault:
     """One of the old ones.
 
-    :param finding: the number that it has in ``tests/test_agreement.py``.
+    :param finding: the number that it has in ``tests/http/test_agreement.py``.
     :param noticed_by: the smallest selection of tests that has to fail with it.
     """
 

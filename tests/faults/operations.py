@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tests.faults.reviewer import BUCKET, MAIN, WORKSPACE
-from tests.parts import OTHER, OWNER
+from tests.support.parts import OTHER, OWNER
 
 BUCKET_URI = f"/buckets/{BUCKET}"
 COLLECTIONS = (f"{BUCKET_URI}/collections/{WORKSPACE}", f"{BUCKET_URI}/collections/{MAIN}")

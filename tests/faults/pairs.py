@@ -30,7 +30,6 @@ import pyramid.config
 import webob
 from kinto.core.testing import get_user_headers
 
-from tests import parts, postgresql
 from tests.faults import at_rest, old_faults
 from tests.faults.harness import FUTURE, Database, collect_with
 from tests.faults.held import Actor, Body, Hangs, Locks, watched, watching_sql
@@ -59,7 +58,8 @@ from tests.faults.worlds import (
     World,
     all_worlds,
 )
-from tests.parts import OWNER, Server, sha256
+from tests.support import parts, postgresql
+from tests.support.parts import OWNER, Server, sha256
 
 FIRST, SECOND_SLOT, REST = "first", "second", "rest"
 OTHER_FILE = 599

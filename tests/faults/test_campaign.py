@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.campaign import Campaign
 from tests.faults.harness import Database, Launcher
-from tests.parts import Server
+from tests.support.parts import Server
 
 SEED = 20261124
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.faults.harness import Database, LossyProxy, assert_nothing_dangles, collect
-from tests.parts import (
+from tests.support.parts import (
     ATTACHMENT,
     COLLECTION,
     RECORD,
@@ -15,7 +15,7 @@ from tests.parts import (
     postgresql_settings,
     sha256,
 )
-from tests.pool import Pool
+from tests.support.pool import Pool
 
 
 def act(client: Client, operation: str) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.faults.harness import Database, Launcher, call
-from tests.parts import COLLECTION, RECORD, Client, Server, multipart
+from tests.support.parts import COLLECTION, RECORD, Client, Server, multipart
 
 ROUNDS, CLIENTS = 200, 8
 ALLOWED = {200, 201, 204, 404, 409, 412, 503}

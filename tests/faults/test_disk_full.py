@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts import Server, every_backend
+from tests.support.parts import Server, every_backend
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.rows.links import Link
 from tests.faults.harness import collect
-from tests.parts import (
+from tests.support.parts import (
     ATTACHMENT,
     COLLECTION,
     RECORD,

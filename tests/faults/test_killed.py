@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.harness import Database, Launcher, assert_nothing_dangles, call, collect
-from tests.parts import COLLECTION, Server, multipart, sha256
+from tests.support.parts import COLLECTION, Server, multipart, sha256
 
 BODY, FORM = multipart([("attachment", "photo.jpg", "image/jpeg", b"new")])
 

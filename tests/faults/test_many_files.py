@@ -12,7 +12,7 @@ from kinto_attachment import keys
 from kinto_attachment.attachments.file_changes import MAX_REMOVALS
 from kinto_attachment.rows.links import State
 from tests.faults.harness import Database, assert_nothing_dangles, collect
-from tests.parts import BUCKET, COLLECTION, Server, sha256
+from tests.support.parts import BUCKET, COLLECTION, Server, sha256
 
 SURPLUS = 50
 

@@ -9,7 +9,7 @@ from tests.faults import operations as ops
 from tests.faults.laws import LawBroken, Rows
 from tests.faults.model import PROFILES, Driver, Model, Servers
 from tests.faults.operations import Ask, Upload, Value
-from tests.parts import OTHER, OWNER, Server
+from tests.support.parts import OTHER, OWNER, Server
 
 RUNS = {"memory": 80, "postgresql": 40}
 """About half a minute each."""
@@ -40,7 +40,7 @@ def url_of(backend: dict[str, str]) -> str | None:
 @pytest.fixture(params=["memory", "postgresql"])
 def backend(request: pytest.FixtureRequest) -> dict[str, str]:
     """Both; overrides the fixture of all tests, which has memory where nothing is asked for."""
-    from tests import parts
+    from tests.support import parts
 
     if request.param == "memory":
         return parts.MEMORY

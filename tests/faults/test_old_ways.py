@@ -11,7 +11,7 @@ import transaction
 from kinto_attachment.commands import main
 from tests.faults import worlds
 from tests.faults.harness import collect
-from tests.parts import (
+from tests.support.parts import (
     ATTACHMENT,
     COLLECTION,
     RECORD,
@@ -20,7 +20,7 @@ from tests.parts import (
     postgresql_settings,
     sha256,
 )
-from tests.processes import write_ini
+from tests.support.processes import write_ini
 
 SECOND = f"{COLLECTION}/records/second"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.harness import STORAGE_FAULTS, FaultyStorage, assert_nothing_dangles, collect
-from tests.parts import ATTACHMENT, RECORD, Client, every_backend
+from tests.support.parts import ATTACHMENT, RECORD, Client, every_backend
 
 
 @pytest.mark.parametrize(("fault", "error"), STORAGE_FAULTS)

@@ -31,12 +31,12 @@ from urllib.parse import urlsplit
 import transaction
 from kinto.core.testing import get_user_headers
 
-from tests import parts, postgresql, processes
 from tests.faults import at_rest, worlds
 from tests.faults.harness import Database, call
 from tests.faults.pairs import Hands
 from tests.faults.verbs import FINE, KINTOS_OWN, REFUSED
-from tests.parts import OWNER, Server, multipart, sha256
+from tests.support import parts, postgresql, processes
+from tests.support.parts import OWNER, Server, multipart, sha256
 
 CLIENTS, OPERATIONS = 6, 15
 """How many there are, and what each one does in a round."""

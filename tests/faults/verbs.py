@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.worlds import ALBUM, KEEPING, RECORDS, SECOND, World, all_worlds
-from tests.parts import multipart, sha256
+from tests.support.parts import multipart, sha256
 
 EVERY_RECORD = set(RECORDS)
 IN_ALBUM = {name for name, uri in RECORDS.items() if uri.startswith(ALBUM)}

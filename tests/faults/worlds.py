@@ -20,7 +20,7 @@ import psycopg2
 import transaction
 
 from kinto_attachment import keys
-from tests.parts import Client, Server, sha256
+from tests.support.parts import Client, Server, sha256
 
 BASE_URL = "https://files.example.org/"
 NEW_URL = "https://new.example.org/"

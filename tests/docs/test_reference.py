@@ -1,0 +1,105 @@
+"""docs/ as Sphinx builds it: without a warning, and with all that the code goes by."""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+from kinto_attachment.attachments.refusals import REFUSALS
+from kinto_attachment.commands import COMMANDS
+from kinto_attachment.http.openapi import OPERATIONS
+from kinto_attachment.settings.table import SETTINGS
+from tests.support.documents import ROOT
+
+
+def build(source: Path, target: Path) -> "subprocess.CompletedProcess[str]":
+    """As ``make docs`` does."""
+    options = ["--quiet", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env"]
+    command = [sys.executable, "-m", "sphinx", *options, str(source), str(target)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    done = build(ROOT / "docs", folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return folder
+
+
+def page(built: Path, name: str) -> str:
+    """What a reader sees of it."""
+    source = (built / f"{name}.html").read_text(encoding="utf-8")
+    article = source.split("<article")[1].split("</article>")[0]
+    return " ".join(html.unescape(re.sub("<[^>]+>", "", article)).split())
+
+
+def linked(built: Path, kind: str) -> set[str]:
+    """What other pages can link to by its name."""
+    inventory = InventoryFile.loads((built / "objects.inv").read_bytes(), uri="")
+    return set(inventory.data[f"std:{kind}"])
+
+
+def test_every_setting_is_shown_with_its_meaning_and_default(built: Path) -> None:
+    text = page(built, "reference/settings")
+
+    assert linked(built, "confval") == {setting.key for setting in SETTINGS}
+    for setting in SETTINGS:
+        shown = text.split(f" {setting.key}¶ ")[1].split("¶")[0]
+        assert shown.startswith(setting.meaning.replace("`", ""))
+        assert ("Can differ between" in shown) == setting.per_resource
+        if isinstance(setting.default, int | float):
+            assert f"Default: {str(setting.default).removesuffix('.0').lower()}." in shown
+
+
+def test_every_refusal_is_shown_with_its_status_and_sentence(built: Path) -> None:
+    text = page(built, "reference/refusals")
+
+    assert linked(built, "refusal") == set(REFUSALS)
+    for reason, row in REFUSALS.items():
+        shown = text.split(f" {reason}¶ ")[1].split("¶")[0]
+        when = row.when.replace("`", "")
+        assert shown.startswith(f"{row.status}. {when} {row.sentence}")
+
+
+def test_every_argument_of_every_command_is_shown(built: Path) -> None:
+    text = page(built, "reference/commands")
+
+    options = linked(built, "cmdoption")
+    for command in COMMANDS:
+        assert (command.__doc__ or "").strip().splitlines()[0].replace("`", "") in text
+        assert f"kinto-attachment {command.NAME}" in text
+        assert any(name.startswith(f"kinto-attachment-{command.NAME}.") for name in options)
+    assert {"kinto-attachment-gc.--delete", "kinto-attachment-upload.--auth"} <= options
+
+
+def test_every_status_of_every_operation_is_shown_and_every_reason(built: Path) -> None:
+    text = page(built, "reference/http")
+
+    assert {reason for reason in REFUSALS if not re.search(rf"\b{reason}\b", text)} == set()
+    for described in OPERATIONS.values():
+        for status, answer in described["responses"].items():
+            assert status == "default" or f" {status} {answer['description']}" in text
+
+
+def test_what_is_not_shown_and_a_link_to_nowhere_stop_the_build(tmp_path: Path) -> None:
+    source = tmp_path / "docs"
+    shutil.copytree(ROOT, tmp_path, dirs_exist_ok=True, ignore=only_what_docs_needs)
+    settings = source / "reference" / "settings.rst"
+    settings.write_text(settings.read_text().replace("fsync", "") + "\n:doc:`/nowhere`\n")
+
+    done = build(source, tmp_path / "built")
+
+    assert done.returncode == 1
+    assert "0 pages show the setting fsync" in done.stderr
+    assert "unknown document: '/nowhere'" in done.stderr
+
+
+def only_what_docs_needs(folder: str, names: list[str]) -> set[str]:
+    needed = {"docs", "screenshots", "CHANGELOG.rst"}
+    return set(names) - needed if folder == str(ROOT) else set()
