@@ -478,7 +478,7 @@ class Fault:
     noticed_by: Selection
 
 
-AGREEMENT, OLD_WAYS = "test_agreement.py", "faults/test_old_ways.py"
+AGREEMENT, OLD_WAYS = "http/test_agreement.py", "faults/test_old_ways.py"
 NO_BATCH = "batch,delete-all,review,parents"
 NO_STAMP = "behavior,stamp,review,parents"
 FAULTS = {
@@ -507,7 +507,7 @@ FAULTS = {
     "slow-form": Fault("15", the_file_is_there, Held("ours: upload r1 | gc now")),
     "plugins-believed": Fault("16", plugins_are_believed, Seed("memory", 0)),
     "event-taken-back": Fault("17", events_decide, Tests(OLD_WAYS, "takes_back")),
-    "links-are-sources": Fault("17", links_are_sources, Tests("test_rows.py", "source")),
+    "links-are-sources": Fault("17", links_are_sources, Tests("units/test_rows.py", "source")),
     "equal-is-same": Fault("18", equal_is_same, Seed("memory", 75)),
     "not-put-back": Fault("18", nothing_is_put_back, Seed("memory", 0)),
     "changed-in-place": Fault("18", changed_in_place, Seed("memory", 1, "batch")),
