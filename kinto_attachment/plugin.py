@@ -33,7 +33,7 @@ class Plugin:
         """What a client can know before it sends; ``base_url`` is completed per request."""
         general = self.settings.policy_for("", "")
         allowed = general.extensions
-        missing = sorted(lacks(self.store))
+        missing = lacks(self.store)
         return {
             "base_url": self.settings.announced_base_url() or "/",
             "max_size": general.max_size_bytes or None,

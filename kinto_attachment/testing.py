@@ -12,6 +12,10 @@
 For pytest to explain what differs, call ``pytest.register_assert_rewrite`` with this module's
 name before it is imported.
 
+What a store can do besides, it tells by the methods that it has: ``open`` and ``stat``
+(``Readable``), ``files`` (``Listable``), ``presigned_url`` (``Presigning``), and those of
+``Marked``. Who has one method of such a group must have all of it.
+
 Keys are made as the plugin makes them. A backend that only has ``save``, ``url`` and ``delete``
 is run as ``ThirdPartyStorage(MyBackend(...))``: tests of what it lacks are skipped,
 unless :meth:`StoreContract.content` and :meth:`StoreContract.listing` find another way.
@@ -29,7 +33,15 @@ import pytest
 from pyramid_storage.interfaces import IFileStorage
 
 from kinto_attachment import keys
-from kinto_attachment.storage import Presigning, Store, UnsafeKey, Writer, lacks
+from kinto_attachment.storage import (
+    Listable,
+    Marked,
+    Presigning,
+    Readable,
+    Store,
+    UnsafeKey,
+    Writer,
+)
 
 LARGE = 9 * 1024 * 1024 + 17
 """Bytes: more than one part of a multipart upload, and no round number."""
@@ -38,6 +50,15 @@ CLOCKS = 300
 """Seconds that the clocks of the store and of this machine may differ."""
 
 UNSAFE = ("", "/", "/etc/passwd", "../a", "a/../../b", "a//b", "a/./b", "a/", "a\0b", "a\\..\\b")
+
+
+POWERS = {
+    Readable: ("open", "stat"),
+    Listable: ("files",),
+    Presigning: ("presigned_url",),
+    Marked: ("may_vanish", "prepare", "mark", "set_mark"),
+}
+"""What a store may offer, and the names that belong to it."""
 
 
 def new_key(folder: str = "", name: str | None = None, end: str = ".bin") -> str:
@@ -65,10 +86,11 @@ def start(store: Store, key: str, content: bytes, step: int = 100_000) -> Writer
     return writer
 
 
-def needs(store: Store, ability: str) -> None:
-    """Skip the test where the store can't do this."""
-    if ability in lacks(store):
-        pytest.skip(f"this store can't {ability} files")
+def readable(store: Store) -> Readable:
+    """The store itself; skips the test where it can't be read."""
+    if not isinstance(store, Readable):
+        pytest.skip("this store can't read files")
+    return store
 
 
 class StoreContract:
@@ -76,26 +98,25 @@ class StoreContract:
 
     def content(self, store: Store, key: str) -> bytes:
         """The bytes of a file. Override it where the store can't be read."""
-        needs(store, "read")
-        with contextlib.closing(store.open(key)) as reader:
+        with contextlib.closing(readable(store).open(key)) as reader:
             return b"".join(reader)
 
     def listing(self, store: Store) -> set[str]:
         """The keys in the store. Override it where the store can't list them."""
-        needs(store, "list")
+        if not isinstance(store, Listable):
+            pytest.skip("this store can't list files")
         found = [file.key for file in store.files()]
         assert len(found) == len(set(found)), "a file is listed twice"
         return set(found)
 
     def read(self, store: Store, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """A range of a file."""
-        needs(store, "read")
-        with contextlib.closing(store.open(key, start, stop)) as reader:
+        with contextlib.closing(readable(store).open(key, start, stop)) as reader:
             return b"".join(reader)
 
     def is_missing(self, store: Store, key: str) -> bool:
         """Whether a file is not there, by whatever way the store can tell."""
-        if "read" in lacks(store):
+        if not isinstance(store, Readable):
             return key not in self.listing(store)
         try:
             store.stat(key)
@@ -114,6 +135,11 @@ class StoreContract:
         assert isinstance(store, Store)
         backend = getattr(store, "backend", store)
         assert IFileStorage.providedBy(backend) or hasattr(backend, "save")
+
+    @pytest.mark.parametrize("power", POWERS, ids=lambda power: power.__name__)
+    def test_what_it_offers_it_offers_as_a_whole(self, store: Store, power: type[object]) -> None:
+        if any(hasattr(store, name) for name in POWERS[power]):
+            assert isinstance(store, power)
 
     def test_its_public_attributes_can_be_looked_at(self, store: Store) -> None:
         # Kinto's metrics do that to every public name, properties included.
@@ -267,42 +293,42 @@ class StoreContract:
         assert self.read(store, key, 0, 5) == b""
 
     def test_a_missing_file_is_told_when_it_is_opened(self, store: Store) -> None:
-        needs(store, "read")
+        reads = readable(store)
 
         for start, stop in ((0, None), (0, 0), (3, 5)):
             with pytest.raises(FileNotFoundError):
-                store.open(new_key(), start, stop)
+                reads.open(new_key(), start, stop)
 
     def test_a_reader_may_be_closed_early_and_twice(self, store: Store) -> None:
-        needs(store, "read")
+        reads = readable(store)
         key = write(store, new_key(), noise(LARGE))
-        reader = store.open(key)
+        reader = reads.open(key)
 
         assert noise(LARGE).startswith(next(reader))
         reader.close()
         reader.close()
 
     def test_stat_tells_size_and_time(self, store: Store) -> None:
-        needs(store, "read")
+        reads = readable(store)
         key = write(store, new_key(), noise(4321))
-        found = store.stat(key)
+        found = reads.stat(key)
 
         assert (found.key, found.size) == (key, 4321)
         assert abs(found.modified - time.time()) < CLOCKS
 
     def test_stat_of_a_missing_file_raises(self, store: Store) -> None:
-        needs(store, "read")
+        reads = readable(store)
         key = write(store, new_key("folder", "name.txt"))
 
         for missing in (new_key(), key[:-1], f"{key}.txt", f"other/{key}"):
             with pytest.raises(FileNotFoundError):
-                store.stat(missing)
+                reads.stat(missing)
 
     def test_every_file_is_listed_once_as_stat_tells_it(self, store: Store) -> None:
         sizes = {write(store, new_key(f"f{n % 4}"), noise(n)): n for n in range(25)}
 
         assert self.listing(store) == set(sizes)
-        if not lacks(store):
+        if isinstance(store, Readable) and isinstance(store, Listable):
             found = list(store.files())
             assert {file.key: file.size for file in found} == sizes
             assert all(abs(file.modified - time.time()) < CLOCKS for file in found)
@@ -360,7 +386,7 @@ class StoreContract:
             store.open_writer(key, mimetype="", filename="")
         with pytest.raises(UnsafeKey):
             store.delete(key)
-        if "read" not in lacks(store):
+        if isinstance(store, Readable):
             with pytest.raises(UnsafeKey):
                 store.open(key)
             with pytest.raises(UnsafeKey):

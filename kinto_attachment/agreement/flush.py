@@ -8,7 +8,8 @@ from pyramid.config import Configurator
 
 from kinto_attachment import keys
 from kinto_attachment.attachments.file_changes import MAX_REMOVALS
-from kinto_attachment.storage import StoreError
+from kinto_attachment.plugin import Plugin
+from kinto_attachment.storage import Listable, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +21,15 @@ def includeme(config: Configurator) -> None:
 
 def on_flush(event: ServerFlushed) -> None:
     """Kinto tells only after its rows are gone, so files are known by the shape of their key."""
-    plugin = event.request.registry.attachments
+    plugin = Plugin.of(event.request)
     store = plugin.store
     try:
         refusal = plugin.custody.refusal()
         if refusal:
             logger.error("Files are left after the flush: %s", refusal)
             return
+        if not isinstance(store, Listable):
+            raise StoreError("this backend can't list files")
         ours = (f.key for f in store.files() if keys.id_of_key(f.key))
         while page := list(islice(ours, MAX_REMOVALS)):
             store.delete_many(page)

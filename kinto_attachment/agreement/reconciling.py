@@ -21,7 +21,7 @@ from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same
-from kinto_attachment.storage import StoreError, lacks
+from kinto_attachment.storage import Readable, StoreError
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -271,7 +271,7 @@ class Reconciler:
         return self._stored is not None and self._stored.target == target
 
     def _store_has(self, key: str, size: int) -> bool:
-        if "read" in lacks(self._store):
+        if not isinstance(self._store, Readable):
             return True
         try:
             return self._store.stat(key).size == size

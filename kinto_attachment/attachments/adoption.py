@@ -23,7 +23,7 @@ from kinto_attachment.rows import Rows
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import step
-from kinto_attachment.storage import Store, StoreError, UnsafeKey, lacks
+from kinto_attachment.storage import Readable, Store, StoreError, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 from kinto_attachment.targets import Target
 
@@ -57,7 +57,7 @@ def verified_link(
     :raises kinto_attachment.storage.StoreError: the store does not work.
     """
     link = link_of(target, value, key) if key else None
-    if link is None or "read" in lacks(store):
+    if link is None or not isinstance(store, Readable):
         return None
     try:
         found = size_and_sha256(store, link.key)
@@ -123,7 +123,7 @@ def _of_others(
 
 
 def _has_its_size(store: Store, link: Link) -> bool:
-    if "read" in lacks(store):
+    if not isinstance(store, Readable):
         return True
     try:
         return store.stat(link.key).size == link.size

@@ -16,7 +16,7 @@ import transaction
 
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.rows import Rows, rows_of
-from kinto_attachment.storage import Marked, Store, StoreUnavailable, UnsafeKey, lacks
+from kinto_attachment.storage import Marked, Readable, Store, StoreUnavailable, UnsafeKey
 
 logger = logging.getLogger(__name__)
 
@@ -153,13 +153,14 @@ class Custody:
     def _has_any_file(self) -> bool:
         """Whether one of the files is there that links name. Without a mark that is the only
         thing that tells a store from an empty directory."""
-        if "read" in lacks(self._store):
+        store = self._store
+        if not isinstance(store, Readable):
             return True
         ours = (links[0].key for links in next(self._rows().files(), []))
         theirs = (link.key for page in PublishedLinks(self._storage).pages() for link in page)
         for key in chain(islice(ours, SAMPLE), islice(theirs, SAMPLE)):
             try:
-                self._store.stat(key)
+                store.stat(key)
             except (FileNotFoundError, UnsafeKey):
                 continue
             return True

@@ -15,7 +15,7 @@ from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
 from kinto_attachment.plugin import Plugin
-from kinto_attachment.storage import Presigning, StoreError, lacks
+from kinto_attachment.storage import Presigning, Readable, StoreError
 
 FOLDER = Path(__file__).parent / "static"
 PAGE = "index.html"
@@ -82,7 +82,7 @@ def _pictures_elsewhere(request: Request) -> str:
     plugin, url = Plugin.of(request), None
     store = plugin.store
     with contextlib.suppress(StoreError):  # The page works without pictures.
-        if "read" in lacks(store):
+        if not isinstance(store, Readable):
             url = store.url("picture.png")
         elif plugin.settings.download == "redirect" and isinstance(store, Presigning):
             url = store.presigned_url("picture.png", "picture.png", "image/png", 1)

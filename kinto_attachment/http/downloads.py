@@ -13,11 +13,11 @@ from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import (
     Presigning,
+    Readable,
     Reader,
     Store,
     StoredFile,
-    Unsupported,
-    lacks,
+    StoreError,
 )
 
 REDIRECT_SECONDS = 300
@@ -47,7 +47,7 @@ class Chunks:
 
     def __init__(
         self,
-        store: Store,
+        store: Readable,
         key: str,
         wanted: tuple[int, int | None] | None,
         sent: Callable[[int], None],
@@ -84,14 +84,14 @@ def respond(request: Request, plugin: Plugin, link: Link, public: bool) -> Respo
     :raises kinto_attachment.storage.StoreError: as the store failed.
     """
     settings, store = plugin.settings, plugin.store
-    kept = f"public, max-age={settings.public_max_age}"
-    headers = {"Cache-Control": kept if public else PRIVATE}
-    url = _url_of_the_store(request, plugin, link)
-    if url and link.hash in request.if_none_match:
-        return HTTPNotModified(headers={**headers, "ETag": f'"{link.hash}"'})
+    cached = f"public, max-age={settings.public_max_age}" if public else PRIVATE
+    if not isinstance(store, Readable):
+        return _redirected(request, link, _url_of_the_backend(store, link), cached)
+    url = _presigned_url(request, plugin, link)
     if url:
-        return HTTPFound(location=url, headers={**headers, "Cache-Control": PRIVATE})
-    headers |= {
+        return _redirected(request, link, url, cached)
+    headers = {
+        "Cache-Control": cached,
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(link.hash)).decode()}:",
         "Content-Disposition": disposition(link.filename, link.mimetype),
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -105,7 +105,7 @@ def respond(request: Request, plugin: Plugin, link: Link, public: bool) -> Respo
 
 
 def _streamed(
-    request: Request, store: Store, link: Link, found: StoredFile, headers: dict[str, str]
+    request: Request, store: Readable, link: Link, found: StoredFile, headers: dict[str, str]
 ) -> Response:
     response = Stream(conditional_response=True, request=request)
     _described(response, link, found)
@@ -154,18 +154,26 @@ def _unchanged(request: Request, response: Response) -> bool:
     return bool(since and response.last_modified <= since)
 
 
-def _url_of_the_store(request: Request, plugin: Plugin, link: Link) -> str | None:
+def _redirected(request: Request, link: Link, url: str, cached: str) -> Response:
+    if link.hash in request.if_none_match:
+        return HTTPNotModified(headers={"Cache-Control": cached, "ETag": f'"{link.hash}"'})
+    return HTTPFound(location=url, headers={"Cache-Control": PRIVATE})
+
+
+def _url_of_the_backend(store: Store, link: Link) -> str:
+    """Where a file is read that the plugin can't read itself."""
+    url = str(store.url(link.key))
+    if not url.startswith(("https://", "http://")):
+        raise StoreError(f"{link.key} can't be downloaded: the backend says {url!r}")
+    return url
+
+
+def _presigned_url(request: Request, plugin: Plugin, link: Link) -> str | None:
     """Where a download is redirected to; None where the plugin itself sends the file.
 
     A presigned URL is good for GET alone, so HEAD is always answered here.
     """
-    store = plugin.store
-    if "read" in lacks(store):
-        url = str(store.url(link.key))
-        if not url.startswith(("https://", "http://")):
-            raise Unsupported(f"{link.key} can't be downloaded: the backend says {url!r}")
-        return url
     redirects = plugin.settings.download == "redirect" and request.method == "GET"
-    if redirects and isinstance(store, Presigning):
-        return store.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)
+    if redirects and isinstance(plugin.store, Presigning):
+        return plugin.store.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)
     return None

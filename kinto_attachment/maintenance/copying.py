@@ -19,7 +19,7 @@ from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link
 from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Store, StoreError, UnsafeKey, Writer
+from kinto_attachment.storage import Readable, ReadableStore, Store, StoreError, UnsafeKey, Writer
 
 RACES = 3
 """How often a file is tried that another copy writes at the same time."""
@@ -80,8 +80,8 @@ class Copier:
     def __init__(
         self,
         rows: Rows,
-        source: Store,
-        destination: Store,
+        source: Readable,
+        destination: ReadableStore,
         settings: Settings,
         *,
         jobs: int,
@@ -222,7 +222,7 @@ def _write(chunks: Iterable[bytes], writer: Writer, link: Link) -> None:
         raise Unusable("hash")
 
 
-def _works(store: Store) -> bool:
+def _works(store: Readable) -> bool:
     """Whether a store answers as it should when it is asked for a file that can't be there."""
     try:
         store.stat(f"{keys.new_id()}.txt")
@@ -233,7 +233,7 @@ def _works(store: Store) -> bool:
     return False
 
 
-def are_one(source: Store, destination: Store) -> bool:
+def are_one(source: Readable, destination: Store) -> bool:
     """Whether two stores are the same, by whatever names they are reached.
 
     A file is put into the one, looked for in the other, and removed; where the process is

@@ -22,6 +22,7 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page, step
+from kinto_attachment.storage import Listable, StoreError
 
 LONGEST_UPLOAD = 86_400
 """Seconds that an upload to a store behind a network may take before gc gives it up."""
@@ -133,6 +134,8 @@ class Collector:
 
     def _orphans(self) -> Iterator[tuple[int, list[str]]]:
         """Pages of the store: how many files of ours, and the keys of those without a link."""
+        if not isinstance(self._store, Listable):
+            raise StoreError("this backend can't list files")
         known = ((keys.id_of_key(file.key), file) for file in self._store.files())
         ours = ((file_id, file) for file_id, file in known if file_id)
         while page := list(islice(ours, PAGE)):

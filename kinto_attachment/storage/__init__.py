@@ -6,13 +6,16 @@ from kinto_attachment.storage.errors import (
     StoreSilent,
     StoreUnavailable,
     UnsafeKey,
-    Unsupported,
 )
 from kinto_attachment.storage.interface import (
     CHUNK_SIZE,
+    CompleteStore,
     IStreamingFileStorage,
+    Listable,
     Marked,
     Presigning,
+    Readable,
+    ReadableStore,
     Reader,
     Store,
     StoredFile,
@@ -22,9 +25,13 @@ from kinto_attachment.storage.interface import (
 
 __all__ = [
     "CHUNK_SIZE",
+    "CompleteStore",
     "IStreamingFileStorage",
+    "Listable",
     "Marked",
     "Presigning",
+    "Readable",
+    "ReadableStore",
     "Reader",
     "Store",
     "StoreError",
@@ -33,7 +40,6 @@ __all__ = [
     "StoreUnavailable",
     "StoredFile",
     "UnsafeKey",
-    "Unsupported",
     "Writer",
     "lacks",
 ]

@@ -11,7 +11,7 @@ from pyramid_storage.interfaces import IFileStorage
 from pyramid_storage.registry import register_file_storage_impl
 
 from kinto_attachment.settings import PREFIX, Settings
-from kinto_attachment.storage.interface import Store, lacks
+from kinto_attachment.storage.interface import Readable, Store, lacks
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.thirdparty import ThirdPartyStorage
 
@@ -59,7 +59,7 @@ def choose(config: Configurator, settings: Settings) -> Store:
             "The attachment store %s lacks %s: downloads are redirected to its own URLs, and"
             " files that no record names can't be found.",
             type(found).__qualname__,
-            " and ".join(sorted(missing)),
+            " and ".join(missing),
         )
     return store
 
@@ -67,7 +67,7 @@ def choose(config: Configurator, settings: Settings) -> Store:
 def _check_serving(store: Store, settings: Settings) -> None:
     """Refuse what this store can't do."""
     private = any(policy.private for policy in settings.policies.values())
-    if private and "read" in lacks(store):
+    if private and not isinstance(store, Readable):
         raise ConfigurationError(
             "kinto.attachment.private = True: the backend can't read files back, so the plugin"
             " can't serve them; take another backend, or remove the setting."

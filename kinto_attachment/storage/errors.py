@@ -18,9 +18,5 @@ class StoreSilent(StoreUnavailable):
     nothing is: what the store may have kept is left to gc."""
 
 
-class Unsupported(StoreError):
-    """The store can't do this at all; :func:`~kinto_attachment.storage.lacks` tells so before."""
-
-
 class UnsafeKey(ValueError):
     """A key that could leave the store was refused before anything was touched."""

@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 from collections.abc import Callable
 
-from kinto_attachment.storage.interface import Store
+from kinto_attachment.storage.interface import Readable
 
 
 def size_and_sha256(
-    store: Store, key: str, spend: Callable[[int], object] = lambda _: None
+    store: Readable, key: str, spend: Callable[[int], object] = lambda _: None
 ) -> tuple[int, str]:
     """Read a file once: its bytes, and its SHA-256 in 64 hex digits.
 

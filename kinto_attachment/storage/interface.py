@@ -1,8 +1,9 @@
 """The streaming interface that a store offers beside pyramid_storage's.
 
 A backend is a pyramid_storage class (``save``, ``url``, ``delete``, ``exists``) with the
-methods of :class:`Store` added. The store is dumb: keys are decided in keys.py, what may be
-stored in attachments/intake.py, and when a file goes in attachments/file_changes.py.
+methods of :class:`Store` added, and those of the other protocols that it can keep. The store is
+dumb: keys are decided in keys.py, what may be stored in attachments/intake.py, and when a file
+goes in attachments/file_changes.py.
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,20 @@ class Reader(Protocol):
 
 @runtime_checkable
 class Store(Protocol):
-    """What the plugin asks of a store. Every method may raise :class:`StoreError`."""
+    """What every store can do. Every method may raise :class:`StoreError`.
+
+    .. code-block:: python
+
+        writer = store.open_writer(key, mimetype="image/png", filename="photo.png")
+        try:
+            writer.write(content)
+            key = writer.close() or key
+        finally:
+            writer.abort()
+
+    What only some stores can do are protocols of their own: :class:`Readable`,
+    :class:`Listable`, :class:`Presigning` and :class:`Marked`. ``isinstance`` tells.
+    """
 
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
@@ -67,15 +81,6 @@ class Store(Protocol):
 
         :param private: whether nobody but the plugin may read it, whatever ACL new files have.
         """
-
-    def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
-        """The bytes from ``start`` up to, without, ``stop``. Raises FileNotFoundError."""
-
-    def stat(self, key: str) -> StoredFile:
-        """Raises FileNotFoundError."""
-
-    def files(self) -> Iterator[StoredFile]:
-        """Every file of the store, in any order, page by page."""
 
     def delete(self, filename: str) -> bool:
         """Remove one file; False, silently, where there was none."""
@@ -87,10 +92,40 @@ class Store(Protocol):
         """Remove what writers left that died before ``before`` (seconds since 1970)."""
 
     def probe(self) -> None:
-        """Write, read and delete one small object outside of :meth:`files`."""
+        """Write, read and delete one small object outside of :meth:`Listable.files`."""
 
     def url(self, filename: str) -> Any:
         """pyramid_storage's: ``base_url`` and key."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """What a store may offer besides: its files, for the plugin to serve and to compare. Every
+    method may raise :class:`StoreError`."""
+
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
+        """The bytes from ``start`` up to, without, ``stop``. Raises FileNotFoundError."""
+
+    def stat(self, key: str) -> StoredFile:
+        """Size and time of one file. Raises FileNotFoundError."""
+
+
+@runtime_checkable
+class Listable(Protocol):
+    """What a store may offer besides: to tell which files it has."""
+
+    def files(self) -> Iterator[StoredFile]:
+        """Every file of the store, in any order, page by page. Raises :class:`StoreError`."""
+
+
+@runtime_checkable
+class ReadableStore(Store, Readable, Protocol):
+    """A store whose files can be compared with what records say of them."""
+
+
+@runtime_checkable
+class CompleteStore(ReadableStore, Listable, Protocol):
+    """A store in which files can be found that no record names."""
 
 
 @runtime_checkable
@@ -122,10 +157,11 @@ class Marked(Protocol):
         not be replaced."""
 
 
-def lacks(store: Store) -> frozenset[str]:
-    """What a store can't do: ``read`` (open and stat) and ``list`` (files), or nothing.
+def lacks(store: Store) -> list[str]:
+    """What a store can't do, in words for people: ``list``, ``read``, both, or nothing.
 
     Only pyramid_storage's backends that know no more than ``save``, ``url`` and ``delete``
     lack anything.
     """
-    return getattr(store, "lacks", frozenset())
+    powers = {"list": isinstance(store, Listable), "read": isinstance(store, Readable)}
+    return [word for word, has in powers.items() if not has]

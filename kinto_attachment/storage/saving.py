@@ -9,10 +9,10 @@ from pyramid_storage.exceptions import FileNotAllowed
 
 from kinto_attachment import keys
 from kinto_attachment.storage.errors import StoreError
-from kinto_attachment.storage.interface import CHUNK_SIZE, Store
+from kinto_attachment.storage.interface import CHUNK_SIZE, CompleteStore
 
 if TYPE_CHECKING:
-    _Base = Store
+    _Base = CompleteStore
 else:
     _Base = object  # A protocol's empty methods would hide those of pyramid_storage.
 

@@ -25,9 +25,7 @@ from kinto_attachment.storage.errors import (
     StoreFull,
     StoreUnavailable,
     UnsafeKey,
-    Unsupported,
 )
-from kinto_attachment.storage.interface import Reader, StoredFile
 
 IN_MEMORY = 1024 * 1024
 """Bytes of a file up to which no temporary file is needed."""
@@ -50,8 +48,6 @@ class ThirdPartyStorage:
     :raises pyramid.exceptions.ConfigurationError: where it lacks what nothing can replace.
     """
 
-    lacks = frozenset({"read", "list"})
-
     def __init__(self, backend: Any) -> None:
         missing = [name for name in ("url", "delete") if not hasattr(backend, name)]
         if not (hasattr(backend, "save") or hasattr(backend, "save_file")):
@@ -69,18 +65,6 @@ class ThirdPartyStorage:
         """See :class:`kinto_attachment.storage.Store`. Name and type are not passed on, nor that
         the file is private: choice.py refuses such a server to start."""
         return SpoolingWriter(self, _checked(key))
-
-    def open(self, key: str, start: int = 0, stop: int | None = None) -> Reader:
-        """Raises :class:`~kinto_attachment.storage.Unsupported`."""
-        raise self._unsupported("read")
-
-    def stat(self, key: str) -> StoredFile:
-        """Raises :class:`~kinto_attachment.storage.Unsupported`."""
-        raise self._unsupported("read")
-
-    def files(self) -> Iterator[StoredFile]:
-        """Raises :class:`~kinto_attachment.storage.Unsupported`."""
-        raise self._unsupported("listed")
 
     def delete(self, filename: str) -> bool:
         """See :class:`kinto_attachment.storage.Store`. True also where the backend does not
@@ -160,9 +144,6 @@ class ThirdPartyStorage:
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             said = f"{self._name(self.backend)}.{method} raised {type(error).__name__}"
             raise (StoreFull if full else StoreUnavailable)(said) from error
-
-    def _unsupported(self, what: str) -> Unsupported:
-        return Unsupported(f"files in {self._name(self.backend)} can't be {what}")
 
     @staticmethod
     def _name(backend: Any) -> str:

@@ -19,7 +19,7 @@ from kinto_attachment.attachments.values import FilePart, StoredAttachment
 from kinto_attachment.rows import Rows, rows_of
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.settings import Settings
-from kinto_attachment.storage import Store, lacks
+from kinto_attachment.storage import Listable, Store
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.remote import MARK
 from kinto_attachment.storage.s3 import S3FileStorage
@@ -95,13 +95,13 @@ class Server:
         """Become as new: no records, no files, and the store that the settings name."""
         self.forget_records()
         self.registry.attachments = self._attachments
-        storage = self._attachments.store
+        storage: Store = self._attachments.store
         self._attachments.custody.forget()
         if self.files is not None:
             for path in self.files.glob("*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             (self.files / ".unfinished").mkdir(parents=True)
-        elif "list" not in lacks(storage):
+        elif isinstance(storage, Listable):
             storage.delete_many([file.key for file in storage.files()])
             if isinstance(storage, S3FileStorage):
                 storage.s3_client.delete_object(Bucket=storage.bucket_name, Key=MARK)

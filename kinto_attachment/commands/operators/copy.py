@@ -77,7 +77,7 @@ def _refusal(registry: Any, other: Any) -> str | None:
     from kinto_attachment.attachments import custody
     from kinto_attachment.maintenance import migration
     from kinto_attachment.maintenance.copying import are_one
-    from kinto_attachment.storage import Marked, lacks
+    from kinto_attachment.storage import CompleteStore, Marked
 
     source, destination = registry.attachments.store, other.attachments.store
     if registry.settings["storage_url"] != other.settings["storage_url"]:
@@ -85,7 +85,7 @@ def _refusal(registry: Any, other: Any) -> str | None:
             "The two inis name different databases: write the same kinto.storage_url in both,"
             " since only the store is another one."
         )
-    if lacks(source) or lacks(destination):
+    if not (isinstance(source, CompleteStore) and isinstance(destination, CompleteStore)):
         return (
             "The backend of one of the stores can't read or list files, so a copy could not be"
             " checked: write base_path, aws.bucket_name or gcloud.bucket_name in its place."

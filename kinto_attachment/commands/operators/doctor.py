@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinto_attachment.commands.options import add_ceiling, add_grace
 from kinto_attachment.commands.reporting import (
@@ -14,6 +14,9 @@ from kinto_attachment.commands.reporting import (
     printable,
     progress,
 )
+
+if TYPE_CHECKING:
+    from kinto_attachment.storage import CompleteStore
 
 NAME = "doctor"
 REPAIRS = ("unlinked", "dead-link", "unnamed", "missing")
@@ -42,14 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
     """See :class:`kinto_attachment.commands.Command`."""
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling
-    from kinto_attachment.storage import StoreError, lacks
+    from kinto_attachment.storage import CompleteStore, StoreError
 
     with kinto(arguments.ini) as registry, progress(" objects") as tick:
-        if lacks(registry.attachments.store):
+        store = registry.attachments.store
+        if not isinstance(store, CompleteStore):
             complain("This backend can't list or read files: there is nothing to compare with.")
             return ERROR
         try:
-            return _examine(arguments, registry, tick)
+            return _examine(arguments, registry, store, tick)
         except StoreError as error:
             complain(f"The store failed, run it again: {error}")
         except AboveCeiling as error:
@@ -57,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         return ERROR
 
 
-def _examine(arguments: argparse.Namespace, registry: Any, tick: Any) -> int:
+def _examine(
+    arguments: argparse.Namespace, registry: Any, store: "CompleteStore", tick: Any
+) -> int:
     from kinto_attachment.attachments import custody
     from kinto_attachment.maintenance.doctor.inspection import Inspector
     from kinto_attachment.maintenance.doctor.repair import Repairer
@@ -66,8 +72,8 @@ def _examine(arguments: argparse.Namespace, registry: Any, tick: Any) -> int:
     if refusal:
         complain(f"Refused: {refusal}")
         return ERROR
-    inspector = Inspector(registry, arguments.grace, arguments.hashes, tick)
-    repairer = Repairer(registry, inspector, arguments.ceiling, arguments.foreign)
+    inspector = Inspector(registry, store, arguments.grace, arguments.hashes, tick)
+    repairer = Repairer(registry, store, inspector, arguments.ceiling, arguments.foreign)
     counted: Counter[str] = Counter()
     for finding in inspector.findings():
         counted[finding.kind] += 1

@@ -63,12 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
-    from kinto_attachment.storage import StoreError, lacks
+    from kinto_attachment.storage import ReadableStore, StoreError
 
     ini = os.path.abspath(arguments.ini)
     state = StateFile(arguments.state, f"--ini {ini} --sample {arguments.sample:g}%")
     with kinto(arguments.ini) as registry, ending_on_sigterm():
-        if "read" in lacks(registry.attachments.store):
+        if not isinstance(registry.attachments.store, ReadableStore):
             complain(
                 "The store's backend can't read files back, so nothing can be compared: look at"
                 " the files with the store's own tools."

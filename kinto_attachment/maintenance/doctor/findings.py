@@ -7,7 +7,7 @@ from kinto_attachment import keys
 from kinto_attachment.attachments.adoption import PublishedLink
 from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.rows.links import Link
-from kinto_attachment.storage import Store, UnsafeKey
+from kinto_attachment.storage import Readable, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 from kinto_attachment.targets import Target
 
@@ -65,7 +65,7 @@ class Judge:
     :param hashes: whether files are read, to compare their SHA-256.
     """
 
-    def __init__(self, locations: Locations, store: Store, hashes: bool) -> None:
+    def __init__(self, locations: Locations, store: Readable, hashes: bool) -> None:
         self._locations = locations
         self._store = store
         self._hashes = hashes

@@ -35,6 +35,7 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page
+from kinto_attachment.storage import CompleteStore
 from kinto_attachment.targets import Target
 
 NOT_OURS = "no record, no link, and its name is none of ours: it may be anybody's, or an old one"
@@ -59,17 +60,18 @@ class Inspector:
     def __init__(
         self,
         registry: Any,
+        store: CompleteStore,
         grace: float,
         hashes: bool,
         tick: Callable[[int], object] = lambda _: None,
     ) -> None:
         plugin: Plugin = registry.attachments
-        self._locations, self._store = plugin.locations, plugin.store
+        self._locations, self._store = plugin.locations, store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace)
         self._before = self._collector.before
-        self._judge = Judge(plugin.locations, plugin.store, hashes)
+        self._judge = Judge(plugin.locations, store, hashes)
         self._spelt_otherwise: set[bytes] | None = None
         self.totals = dict.fromkeys(KINDS, 0)
         self._tick = tick

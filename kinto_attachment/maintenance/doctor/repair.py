@@ -27,7 +27,7 @@ from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import step
-from kinto_attachment.storage import StoreUnavailable, UnsafeKey
+from kinto_attachment.storage import CompleteStore, StoreUnavailable, UnsafeKey
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,18 @@ class Repairer:
     """
 
     def __init__(
-        self, registry: Any, inspector: Inspector, ceiling: float, foreign: bool = False
+        self,
+        registry: Any,
+        store: CompleteStore,
+        inspector: Inspector,
+        ceiling: float,
+        foreign: bool = False,
     ) -> None:
         self._inspector = inspector
         self._ceiling = ceiling
         self._foreign = foreign
         self._plugin: Plugin = registry.attachments
-        self._store = registry.attachments.store
+        self._store = store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._collector = Collector(registry, grace=0)
@@ -143,7 +148,7 @@ class Repairer:
         self._rows.lock([file_id(key)])
         if not self._inspector.is_unnamed(key):
             return False  # Something has come to name it meanwhile.
-        return bool(self._store.delete(key))
+        return self._store.delete(key)
 
     def _take_out(self, finding: Finding) -> bool:
         try:

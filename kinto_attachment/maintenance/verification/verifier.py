@@ -15,7 +15,7 @@ from kinto_attachment.maintenance.verification.pace import Pace
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link
 from kinto_attachment.rows.paging import page_by_page
-from kinto_attachment.storage import Store, StoreError, UnsafeKey
+from kinto_attachment.storage import ReadableStore, StoreError, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 
 _draw = random.SystemRandom().random
@@ -69,7 +69,7 @@ class Verifier:
     def __init__(
         self,
         rows: Rows,
-        store: Store,
+        store: ReadableStore,
         *,
         share: float = 1,
         jobs: int = 4,
