@@ -26,6 +26,7 @@ from kinto_attachment.storage.errors import (
     StoreUnavailable,
     UnsafeKey,
 )
+from kinto_attachment.storage.removing import remove_each
 
 IN_MEMORY = 1024 * 1024
 """Bytes of a file up to which no temporary file is needed."""
@@ -76,14 +77,7 @@ class ThirdPartyStorage:
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """See :class:`kinto_attachment.storage.Store`."""
-        failed: list[str] = []
-        for key in keys:
-            try:
-                self.delete(key)
-            except StoreError as error:
-                failed.append(f"{key} ({error})")
-        if failed:
-            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
+        remove_each(self.delete, keys)
 
     def remove_unfinished(self, before: float) -> int:
         """Always 0: temporary files have no name, and go with their process."""

@@ -21,11 +21,11 @@ from pyramid_storage.gcloud import GoogleCloudStorage as PyramidGoogleCloudStora
 from zope.interface import implementer
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage.errors import StoreError
 from kinto_attachment.storage.gcloud.connection import Connection, store_errors
 from kinto_attachment.storage.gcloud.streams import GoogleReader, GoogleWriter
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
+from kinto_attachment.storage.removing import remove_each
 
 PAGE = 100
 """Files in one request to delete: the most that Google recommends."""
@@ -195,14 +195,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
             except NotFound:
                 # The batch was carried out, but of all failures only the last one is told.
                 self._check_bucket()
-        failed = []
-        for key in page:
-            try:
-                self.delete(key)
-            except StoreError as error:
-                failed.append(f"{key} ({error})")
-        if failed:
-            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
+        remove_each(self.delete, page)
 
     def _probe_with(self, key: str, content: bytes) -> bytes:
         with store_errors():

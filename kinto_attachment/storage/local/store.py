@@ -12,9 +12,10 @@ from pyramid_storage.local import LocalFileStorage as PyramidLocalFileStorage
 from zope.interface import implementer
 
 from kinto_attachment import keys
-from kinto_attachment.storage.errors import StoreError, StoreUnavailable, UnsafeKey
+from kinto_attachment.storage.errors import StoreUnavailable, UnsafeKey
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.local.streams import LocalReader, LocalWriter, store_errors
+from kinto_attachment.storage.removing import remove_each
 from kinto_attachment.storage.saving import SavesFiles
 
 UNFINISHED = ".unfinished"
@@ -139,14 +140,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """See :class:`kinto_attachment.storage.Store`."""
-        failed: list[str] = []
-        for key in keys:
-            try:
-                self.delete(key)
-            except (StoreError, UnsafeKey) as error:
-                failed.append(f"{key} ({error})")
-        if failed:
-            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
+        remove_each(self.delete, keys)
 
     def remove_unfinished(self, before: float) -> int:
         """See :class:`kinto_attachment.storage.Store`."""

@@ -19,9 +19,10 @@ from zope.interface import implementer
 
 from kinto_attachment import keys
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage.errors import StoreError, StoreUnavailable
+from kinto_attachment.storage.errors import StoreUnavailable
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
+from kinto_attachment.storage.removing import tell_failed
 from kinto_attachment.storage.s3.connection import (
     MISSING,
     Connection,
@@ -140,8 +141,7 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
         remaining = iter(keys)
         while page := list(islice(remaining, PAGE)):
             failed += self._delete_page(page)
-        if failed:
-            raise StoreError(f"{len(failed)} files could not be removed, first {failed[0]}")
+        tell_failed(failed)
 
     def remove_unfinished(self, before: float) -> int:
         """See :class:`kinto_attachment.storage.Store`. Uploads of others are left alone."""
