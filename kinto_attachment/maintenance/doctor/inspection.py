@@ -106,14 +106,19 @@ class Inspector:
 
     def _seen(self, page: list[RecordRow]) -> list[Seen]:
         """A page of records with their links, of whatever version."""
+        values, links = self._linked(page)
+        old = self._published_of(uri for uri in values if uri not in links)
+        return [self._see(uri, values[uri], links.get(uri), old.get(uri, [])) for uri in values]
+
+    def _linked(self, page: list[RecordRow]) -> tuple[dict[str, dict[str, Any]], dict[str, Link]]:
+        """What records say, and the links that say the same; both by the record's URI."""
         values = {row.target.uri: row.value for row in page if isinstance(row.value, dict)}
         links = {
             link.record_uri: link
             for link in self._rows.of_records(values)
             if same(link.value, values[link.record_uri])
         }
-        old = self._published_of(uri for uri in values if uri not in links)
-        return [self._see(uri, values[uri], links.get(uri), old.get(uri, [])) for uri in values]
+        return values, links
 
     def _published_of(self, uris: Iterator[str]) -> dict[str, list[PublishedLink]]:
         found: dict[str, list[PublishedLink]] = {}
@@ -209,15 +214,10 @@ class Inspector:
 
     def _keys_without_link(self) -> Iterator[bytes]:
         for page in self._rows.records_with_attachment():
-            values = {row.target.uri: row.value for row in page if isinstance(row.value, dict)}
-            linked = {
-                link.record_uri
-                for link in self._rows.of_records(values)
-                if same(link.value, values[link.record_uri])
-            }
+            values, links = self._linked(page)
             for uri, value in values.items():
                 key = self._locations.key_in(value.get("location"))
-                if key and uri not in linked:
+                if key and uri not in links:
                     yield _digest(key)
 
     def _file_id(self, value: dict[str, Any]) -> str | None:
