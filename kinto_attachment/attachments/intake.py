@@ -4,9 +4,8 @@ Whoever takes a file in does the three in this order, in one request or in sever
 it that what a plan names goes again if nothing comes of it (:func:`forget`).
 """
 
-import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from kinto_attachment import keys
@@ -21,7 +20,8 @@ from kinto_attachment.attachments.values import (
     legacy_value,
 )
 from kinto_attachment.settings import Policy
-from kinto_attachment.storage import Store, StoreError, Writer
+from kinto_attachment.storage import Store, StoreError
+from kinto_attachment.storage.hashing import measured
 from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def receive(
         plan.key, mimetype=plan.mimetype, filename=plan.filename, private=policy.private
     )
     try:
-        digest, size = _copy(chunks, writer, policy.max_size_bytes)
+        size, digest = measured(_limited(chunks, policy.max_size_bytes), writer.write)
         if expected and digest != expected.sha256:
             raise Refused("digest_differs", header=expected.header)
         key = writer.close() or plan.key
@@ -112,13 +112,11 @@ def forget(store: Store, key: str) -> None:
         logger.warning("%s is left to gc: %s", key, error)
 
 
-def _copy(chunks: Iterable[bytes], writer: Writer, limit: int) -> tuple[bytes, int]:
-    """Hash, count and write in one pass; returns the SHA-256 and the size in bytes."""
-    digest, size = hashlib.sha256(), 0
+def _limited(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """The chunks, up to the one that goes beyond ``limit`` bytes; 0 is no limit."""
+    size = 0
     for chunk in chunks:
         size += len(chunk)
         if limit and size > limit:
             raise Refused("too_large", limit=limit)
-        digest.update(chunk)
-        writer.write(chunk)
-    return digest.digest(), size
+        yield chunk

@@ -6,20 +6,20 @@ interrupted goes on where it was, and needs no notes of its own.
 """
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import transaction
 
 from kinto_attachment import keys
+from kinto_attachment.maintenance.walk import walk
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link
-from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Readable, ReadableStore, Store, StoreError, UnsafeKey, Writer
+from kinto_attachment.storage.hashing import measured
 
 RACES = 3
 """How often a file is tried that another copy writes at the same time."""
@@ -102,19 +102,8 @@ class Copier:
 
         :raises kinto_attachment.storage.StoreError: as a store failed.
         """
-        with ThreadPoolExecutor(self._jobs) as pool:
-            try:
-                for page in self._pages():
-                    outcomes = pool.map(self._copy, page)
-                    self._settle(zip(page, outcomes, strict=True), report)
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def _pages(self) -> Iterator[list[list[Link]]]:
-        """Each file once, with a link for each collection that holds it."""
-        return page_by_page(self._rows.files(), lambda page: page)
+        settle = partial(self._settle, report=report)
+        walk(self._rows, self._copy, settle, jobs=self._jobs, stop=self._stop.set)
 
     def _settle(self, outcomes: Iterator[tuple[list[Link], str]], report: Report) -> None:
         problems = []
@@ -211,14 +200,10 @@ class Copier:
 
 def _write(chunks: Iterable[bytes], writer: Writer, link: Link) -> None:
     """Raises :class:`Unusable` where the bytes are not what the link says."""
-    digest, size = hashlib.sha256(), 0
-    for chunk in chunks:
-        size += len(chunk)
-        digest.update(chunk)
-        writer.write(chunk)
+    size, sha256 = measured(chunks, writer.write)
     if size != link.size:
         raise Unusable("size")
-    if digest.hexdigest() != link.hash:
+    if sha256.hex() != link.hash:
         raise Unusable("hash")
 
 

@@ -1,8 +1,8 @@
-"""Reading a stored file once, for its size and its SHA-256."""
+"""The size and the SHA-256 of a file, in the one pass in which its bytes are needed anyway."""
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kinto_attachment.storage.interface import Readable
 
@@ -16,10 +16,16 @@ def size_and_sha256(
     :raises FileNotFoundError: there is none.
     :raises kinto_attachment.storage.errors.StoreError: as the store failed.
     """
-    size, digest = 0, hashlib.sha256()
     with contextlib.closing(store.open(key)) as chunks:
-        for chunk in chunks:
-            size += len(chunk)
-            digest.update(chunk)
-            spend(len(chunk))
-    return size, digest.hexdigest()
+        size, digest = measured(chunks, lambda chunk: spend(len(chunk)))
+    return size, digest.hex()
+
+
+def measured(chunks: Iterable[bytes], use: Callable[[bytes], object]) -> tuple[int, bytes]:
+    """Call ``use`` with each chunk of a file: its bytes in all, and the digest of its SHA-256."""
+    size, digest = 0, hashlib.sha256()
+    for chunk in chunks:
+        size += len(chunk)
+        digest.update(chunk)
+        use(chunk)
+    return size, digest.digest()

@@ -6,15 +6,14 @@ read them: so one id tells all that is done, and a run goes on where another one
 
 import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import transaction
 
 from kinto_attachment.maintenance.verification.pace import Pace
+from kinto_attachment.maintenance.walk import walk
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link
-from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.storage import ReadableStore, StoreError, UnsafeKey
 from kinto_attachment.storage.hashing import size_and_sha256
 
@@ -90,22 +89,22 @@ class Verifier:
 
         :raises kinto_attachment.storage.StoreError: the store does not work.
         """
-        with ThreadPoolExecutor(self._jobs) as threads:
-            try:
-                for page in self._pages(progress.after):
-                    looks = threads.map(self._look, page)
-                    for links, look in zip(page, looks, strict=True):
-                        progress = self._settled(progress, links[0], look)
-                        self._keep(progress)
-            except BaseException:
-                self._pace.stop()
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
-        return progress
 
-    def _pages(self, after: str) -> Iterator[list[list[Link]]]:
-        """Each file once, with a link for each collection that holds it."""
-        return page_by_page(self._rows.files(after), lambda page: page)
+        def settle(looks: Iterator[tuple[list[Link], tuple[int, Finding | None] | None]]) -> None:
+            nonlocal progress
+            for links, look in looks:
+                progress = self._settled(progress, links[0], look)
+                self._keep(progress)
+
+        walk(
+            self._rows,
+            self._look,
+            settle,
+            jobs=self._jobs,
+            stop=self._pace.stop,
+            after=progress.after,
+        )
+        return progress
 
     def _settled(
         self, progress: Progress, link: Link, look: tuple[int, Finding | None] | None
