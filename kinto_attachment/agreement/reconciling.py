@@ -91,7 +91,7 @@ class Reconciler:
         if not self._rows.exists(uri):
             self._rows.drop_left_behind(uri)
         for page in self._rows.below(uri):
-            records = self._rows.seen([link.target for link in page]).records
+            records = self._rows.touched([link.target for link in page]).records
             self._release(
                 link
                 for link in page
@@ -150,11 +150,11 @@ class Reconciler:
         guessed = self._guess(page)
         if guessed:
             self._lock(guessed)
-        seen = self._rows.seen(page)
+        seen = self._rows.touched(page)
         missed = self._at_stake(page, seen.records, seen.links) - guessed
         if missed and not self._all_locked:
             self._lock(missed)
-            seen = self._rows.seen(page)
+            seen = self._rows.touched(page)
         self._records.update(seen.records)
         return seen.links
 

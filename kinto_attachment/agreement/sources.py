@@ -20,7 +20,7 @@ from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.targets import Target
 
-FEW = 3
+ASKED_SINGLY = 3
 """Holders of a file whose rights are asked for one by one, before all are asked at once."""
 
 MOST = 1000
@@ -35,14 +35,14 @@ def readable_source(request: Request, rows: Rows, file_id: str, value: Any = Non
 
     :param value: what the record has to say of it, if not anything.
     """
-    few = rows.sources(file_id, None, FEW, value)
+    few = rows.sources(file_id, None, ASKED_SINGLY, value)
     for link in few:
         if may_read(request, link.target):
             return link
-    if len(few) < FEW:
+    if len(few) < ASKED_SINGLY:
         return None
     uris = readable(request, rows.collections_with(file_id))
-    for link in rows.sources(file_id, uris, FEW, value):
+    for link in rows.sources(file_id, uris, ASKED_SINGLY, value):
         if may_read(request, link.target):
             return link
     some = rows.sources(file_id, None, MOST, value)

@@ -62,7 +62,7 @@ def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> 
     if not policy.allows(keys.extension(filename)):
         allowed = ", ".join(sorted(policy.extensions or ()))
         raise Refused("extension", filename=filename, allowed=allowed)
-    content = sniffing.dressed(mimetype, head) if head else None
+    content = sniffing.disguised_content(mimetype, head) if head else None
     if content:
         raise Refused("content_differs", filename=filename, content=content, mimetype=mimetype)
     file_id = keys.new_id()

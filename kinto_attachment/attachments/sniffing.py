@@ -37,7 +37,7 @@ def media_type(head: bytes) -> str | None:
     return None if found in _SAYS_NOTHING else found
 
 
-def dressed(mimetype: str, head: bytes) -> str | None:
+def disguised_content(mimetype: str, head: bytes) -> str | None:
     """What a file really is that is called a picture, a sound, a film, a font or a PDF, and
     is HTML, XML or a script; else None."""
     kind = mimetype.split("/", 1)[0]

@@ -9,11 +9,11 @@ from typing import Any
 import requests
 
 from kinto_attachment.client import naming
-from kinto_attachment.client.crew import results
 from kinto_attachment.client.failures import Failure, Temporary, Tries, named_failures
 from kinto_attachment.client.outcomes import Outcome
 from kinto_attachment.client.partial_file import Damaged, Part, Writing, remove_other_parts
 from kinto_attachment.client.remote import Record, Remote
+from kinto_attachment.client.threads import results
 
 DOWNLOADED, UNCHANGED, GONE = "downloaded", "unchanged", "gone"
 

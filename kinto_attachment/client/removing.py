@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from kinto_attachment.client.crew import results
 from kinto_attachment.client.failures import Failure
 from kinto_attachment.client.outcomes import Outcome
 from kinto_attachment.client.remote import Record, Remote
+from kinto_attachment.client.threads import results
 
 DELETED, GONE = "deleted", "gone"
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from kinto_attachment.client.crew import results
 from kinto_attachment.client.failures import Failure, Unusable
 from kinto_attachment.client.form_body import FileChanged
 from kinto_attachment.client.ids import LocalFile, record_id
 from kinto_attachment.client.outcomes import Outcome
 from kinto_attachment.client.remote import Record, Remote
 from kinto_attachment.client.sending import UNCHANGED, Content, Sender, content_of
+from kinto_attachment.client.threads import results
 
 GROUP = 50
 """Files that are looked up together."""

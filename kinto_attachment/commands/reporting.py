@@ -56,7 +56,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-class Telling:
+class Reporter:
     """What became of many files, as it becomes known.
 
     On a terminal that is a bar, with the problems above it; elsewhere one JSON object a line.

@@ -1,6 +1,6 @@
 """How much a command may take away before somebody has to look."""
 
-FEW = 100
+ALWAYS_ALLOWED = 100
 """What may go whatever its share is, as long as something else stays."""
 
 
@@ -15,13 +15,13 @@ class AboveCeiling(Exception):
         self.spent = spent
 
 
-def exceeds(count: int, total: int, ceiling: float, few: int = FEW) -> bool:
+def exceeds(count: int, total: int, ceiling: float, always: int = ALWAYS_ALLOWED) -> bool:
     """Whether so much would go that a wrong database or store is more likely than a mess.
 
     :param ceiling: per cent of ``total``.
-    :param few: what may go whatever its share is.
+    :param always: what may go whatever its share is.
     """
-    return 100 * count > ceiling * total and (count >= total or count > few)
+    return 100 * count > ceiling * total and (count >= total or count > always)
 
 
 class Ceiling:
@@ -32,7 +32,7 @@ class Ceiling:
     """
 
     def __init__(self, total: int, ceiling: float, found: int) -> None:
-        self._allowed = max(found, FEW, int(total * ceiling / 100))
+        self._allowed = max(found, ALWAYS_ALLOWED, int(total * ceiling / 100))
         self._spent = 0
 
     def spend(self, count: int) -> None:

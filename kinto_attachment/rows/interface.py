@@ -38,7 +38,7 @@ class RecordRow:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TouchedRows:
     """What a transaction finds of the records that it touched.
 
     :param records: by URI, of those that are there.
@@ -139,7 +139,7 @@ class Rows(Protocol):
 
     # Records
 
-    def seen(self, targets: Collection[Target]) -> Seen:
+    def touched(self, targets: Collection[Target]) -> TouchedRows:
         """Records that were touched, with their links."""
 
     def written_under(

@@ -13,7 +13,7 @@ from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
 from kinto_attachment import record_field
-from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, Seen, targets_in
+from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, TouchedRows, targets_in
 from kinto_attachment.rows.links import RESOURCE, Link, State, same
 from kinto_attachment.targets import Target
 
@@ -133,14 +133,14 @@ class MemoryRows:
 
     # Records
 
-    def seen(self, targets: Collection[Target]) -> Seen:
+    def touched(self, targets: Collection[Target]) -> TouchedRows:
         """See :class:`kinto_attachment.rows.Rows`."""
         records = {
             target.uri: RecordRow(target, copy.deepcopy(record_field.value_of(record)))
             for target in targets
             if (record := self._record(target)) is not None
         }
-        return Seen(records, self.of_records([target.uri for target in targets]))
+        return TouchedRows(records, self.of_records([target.uri for target in targets]))
 
     def written_under(
         self, record_ids: Collection[str], collection_uris: Collection[str]

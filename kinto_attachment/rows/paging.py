@@ -12,10 +12,10 @@ ATTEMPTS = 20
 """How often a step is tried that meets others' writes, which last milliseconds."""
 
 Page = TypeVar("Page")
-Seen = TypeVar("Seen")
+Result = TypeVar("Result")
 
 
-def page_by_page(pages: Iterator[Page], look: Callable[[Page], Seen]) -> Iterator[Seen]:
+def page_by_page(pages: Iterator[Page], look: Callable[[Page], Result]) -> Iterator[Result]:
     """What ``look`` makes of each page. Reading a page, and looking at it, are one transaction,
     which is over before anything else is done."""
     while True:
@@ -23,11 +23,11 @@ def page_by_page(pages: Iterator[Page], look: Callable[[Page], Seen]) -> Iterato
             page = next(pages, None)
             if page is None:
                 return
-            seen = look(page)
-        yield seen
+            result = look(page)
+        yield result
 
 
-def step(work: Callable[[], Seen]) -> Seen:
+def step(work: Callable[[], Result]) -> Result:
     """Do ``work`` in a transaction of its own, and once more where it has met a conflict.
 
     :raises kinto.core.storage.exceptions.BackendError: as the database failed.

@@ -11,7 +11,7 @@ from kinto.core.storage.exceptions import BackendError, IntegrityError
 from kinto.core.utils import sqlalchemy
 
 from kinto_attachment import record_field
-from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, Seen, targets_in
+from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, TouchedRows, targets_in
 from kinto_attachment.rows.links import RESOURCE, Link, State
 from kinto_attachment.targets import Target
 
@@ -29,7 +29,7 @@ ISOLATION = (
     " kinto.storage_isolation_level, or the database's default_transaction_isolation."
 )
 
-FEW = 100
+LOCKED_SINGLY = 100
 """Files that are locked by their own shares; a transaction with more of them takes all."""
 
 _LINK = """o.id, o.parent_id, as_epoch(o.last_modified) AS modified, o.data"""
@@ -207,7 +207,7 @@ class PostgreSQLRows:
 
     def lock(self, file_ids: Collection[str] | None) -> str | None:
         """See :class:`kinto_attachment.rows.Rows`."""
-        if file_ids is None or len(file_ids) > FEW:
+        if file_ids is None or len(file_ids) > LOCKED_SINGLY:
             shares = set(range(SHARES))
         else:
             shares = {zlib.crc32(file_id.encode()) % SHARES for file_id in file_ids}
@@ -256,7 +256,7 @@ class PostgreSQLRows:
 
     # Records
 
-    def seen(self, targets: Collection[Target]) -> Seen:
+    def touched(self, targets: Collection[Target]) -> TouchedRows:
         """See :class:`kinto_attachment.rows.Rows`."""
         given = _given(targets)
         if self._session is not None:  # No transaction has written, and so locked, them.
@@ -278,7 +278,7 @@ class PostgreSQLRows:
         rows = self._read(statement, links=[f"{State.HELD}{t.uri}" for t in targets], **given)
         records = [_record(row) for row in rows if row.kind == "record"]
         links = _links([row for row in rows if row.kind == "link"])
-        return Seen({record.target.uri: record for record in records}, links)
+        return TouchedRows({record.target.uri: record for record in records}, links)
 
     def written_under(
         self, record_ids: Collection[str], collection_uris: Collection[str]

@@ -182,7 +182,7 @@ def test_what_was_touched_is_seen_with_its_links(server: Server, rows: Rows) -> 
     targets = [Target.of_uri(f"{COLLECTION}/records/{name}") for name in ("here", "gone")]
 
     with rows.atomically():
-        seen = rows.seen(targets)
+        seen = rows.touched(targets)
 
     assert seen.records[targets[0].uri].value == {"location": "x"}
     assert seen.records[targets[0].uri].written

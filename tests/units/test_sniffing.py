@@ -5,7 +5,7 @@ import random
 import pytest
 
 from kinto_attachment.attachments import sniffing
-from kinto_attachment.attachments.sniffing import HEAD, dressed, media_type, peek
+from kinto_attachment.attachments.sniffing import HEAD, disguised_content, media_type, peek
 from tests.support.parts import ATTACHMENT, Client, sha256
 
 STARTS = [b"", b"\n", b" <", b"<!", b"ID3", b"RIFF", b"\xff\xfb", b"\x1aE\xdf\xa3", b"\0\0\0 ftyp"]
@@ -14,7 +14,7 @@ STARTS = [b"", b"\n", b" <", b"<!", b"ID3", b"RIFF", b"\xff\xfb", b"\x1aE\xdf\xa
 @pytest.mark.parametrize("content", [b"\n" * 3000, b"\r\n", b" ", b"\xef\xbb\xbf", b""])
 def test_white_space_says_nothing_and_is_stored(owner: Client, content: bytes) -> None:
     assert media_type(content) is None
-    assert dressed("image/png", content) is None
+    assert disguised_content("image/png", content) is None
 
     stored = owner.put(f"{ATTACHMENT}?filename=a.dvr", content, 201, Content_Type="x/y").json
 
@@ -27,7 +27,7 @@ def test_no_bytes_make_the_look_fail() -> None:
         letters = range(256) if number % 2 else b"\0\xff<!-> \n\r\t"
         head = chance.choice(STARTS) + bytes(chance.choices(letters, k=chance.randrange(80)))
         assert media_type(head) is None or "/" in str(media_type(head))
-        dressed("image/png", head)
+        disguised_content("image/png", head)
 
 
 @pytest.mark.parametrize("step", [1, 700, HEAD, 5000])

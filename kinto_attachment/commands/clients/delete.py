@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.clients.remote import run_on_collection
 from kinto_attachment.commands.options import add_collection, add_jobs, record_id
-from kinto_attachment.commands.reporting import Telling
+from kinto_attachment.commands.reporting import Reporter
 
 if TYPE_CHECKING:
     from kinto_attachment.client.outcomes import Outcome
@@ -32,11 +32,11 @@ def _delete(arguments: argparse.Namespace, remote: "Remote") -> int:
     from kinto_attachment.client.removing import remove
 
     ids, jobs = list(dict.fromkeys(arguments.ids)), arguments.jobs
-    telling = Telling(arguments.json, len(ids), " files")
+    reporter = Reporter(arguments.json, len(ids), " files")
 
     def outcomes() -> Iterator["Outcome"]:
-        for outcome in remove(remote, ids, arguments.records, jobs, telling.look):
-            telling.passed(1)
+        for outcome in remove(remote, ids, arguments.records, jobs, reporter.look):
+            reporter.passed(1)
             yield outcome
 
-    return telling.tell(outcomes())
+    return reporter.tell(outcomes())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kinto_attachment import record_field
 from kinto_attachment.commands.clients.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.options import add_collection, add_jobs, record_id
-from kinto_attachment.commands.reporting import Telling
+from kinto_attachment.commands.reporting import Reporter
 
 if TYPE_CHECKING:
     from kinto_attachment.client.remote import Remote
@@ -48,9 +48,9 @@ def _download(arguments: argparse.Namespace, remote: "Remote") -> int:
     attachments = [record[record_field.NAME] for record in records.values()]
     total = sum(one["size"] for one in attachments if is_complete(one))
     with taken(Path(arguments.to)):
-        telling = Telling(arguments.json, total)
-        downloader = Downloader(remote, Path(arguments.to), records, passed=telling.passed)
+        reporter = Reporter(arguments.json, total)
+        downloader = Downloader(remote, Path(arguments.to), records, passed=reporter.passed)
         if not arguments.ids:
             downloader.forget_old_parts()
-        fetched = downloader.download(arguments.jobs, telling.look)
-        return telling.tell(chain(missing, fetched))
+        fetched = downloader.download(arguments.jobs, reporter.look)
+        return reporter.tell(chain(missing, fetched))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinto_attachment.commands.clients.remote import run_on_collection
 from kinto_attachment.commands.options import add_collection, add_jobs
-from kinto_attachment.commands.reporting import Telling
+from kinto_attachment.commands.reporting import Reporter
 
 if TYPE_CHECKING:
     from kinto_attachment.client.remote import Remote
@@ -59,15 +59,15 @@ def _upload(arguments: argparse.Namespace, remote: "Remote") -> int:
         raise Unusable(f"{error.filename or error} can't be read: name another FILE.") from error
     given = {"data": arguments.data, "permissions": arguments.permissions}
     fields = {name: value for name, value in given.items() if value is not None}
-    telling = Telling(arguments.json, total)
+    reporter = Reporter(arguments.json, total)
     uploader = Uploader(
         remote,
         fields,
         by_hash=arguments.id == "hash",
         jobs=arguments.jobs,
-        passed=telling.passed,
+        passed=reporter.passed,
     )
-    return telling.tell(uploader.upload(files, telling.look))
+    return reporter.tell(uploader.upload(files, reporter.look))
 
 
 def _object(example: str, text: str) -> Any:

@@ -43,8 +43,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A record's attachment, and what is known of the file that it names."""
+class Case:
+    """What a record says of its attachment, and what is known of the file that it names."""
 
     target: Target
     value: dict[str, Any]
@@ -70,30 +70,30 @@ class Judge:
         self._store = store
         self._hashes = hashes
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, case: Case) -> list[Finding]:
         """What is wrong with one record.
 
         :raises kinto_attachment.storage.StoreError: as the store failed.
         """
-        location = seen.value.get("location")
-        if seen.shared:
-            return [seen.finding(FORGED, f"{location} is another record's, with other values")]
+        location = case.value.get("location")
+        if case.shared:
+            return [case.finding(FORGED, f"{location} is another record's, with other values")]
         is_outside = self._locations.is_outside(location)
-        outside = [seen.finding(OUTSIDE, f"{location}")] if is_outside else []
-        if seen.link is not None:
-            return outside + self._compare(seen, seen.link)
+        outside = [case.finding(OUTSIDE, f"{location}")] if is_outside else []
+        if case.link is not None:
+            return outside + self._compare(case, case.link)
         if keys.id_in_location(location):
-            return [*outside, seen.finding(MISSING, f"{location}: no such file was stored")]
-        return outside or [seen.finding(FORGED, f"{seen.value} describes no file")]
+            return [*outside, case.finding(MISSING, f"{location}: no such file was stored")]
+        return outside or [case.finding(FORGED, f"{case.value} describes no file")]
 
-    def _compare(self, seen: Seen, link: Link) -> list[Finding]:
+    def _compare(self, case: Case, link: Link) -> list[Finding]:
         try:
             size = self._store.stat(link.key).size
             if size != link.size:
-                return [seen.finding(SIZE, f"{link.key} has {size} bytes, not {link.size}")]
+                return [case.finding(SIZE, f"{link.key} has {size} bytes, not {link.size}")]
             digest = size_and_sha256(self._store, link.key)[1] if self._hashes else link.hash
             if digest != link.hash:
-                return [seen.finding(HASH, f"{link.key} has {digest}, not {link.hash}")]
+                return [case.finding(HASH, f"{link.key} has {digest}, not {link.hash}")]
         except (FileNotFoundError, UnsafeKey):
-            return [seen.finding(MISSING, link.key)]
-        return [] if seen.known else [seen.finding(UNLINKED, link.key)]
+            return [case.finding(MISSING, link.key)]
+        return [] if case.known else [case.finding(UNLINKED, link.key)]

@@ -25,9 +25,9 @@ from kinto_attachment.maintenance.doctor.findings import (
     SIZE,
     UNLINKED,
     UNNAMED,
+    Case,
     Finding,
     Judge,
-    Seen,
 )
 from kinto_attachment.maintenance.garbage import Collector
 from kinto_attachment.plugin import Plugin
@@ -94,21 +94,21 @@ class Inspector:
 
     def _of_records(self) -> Iterator[Finding]:
         with ThreadPoolExecutor(JOBS) as pool:
-            for seen in page_by_page(self._rows.records_with_attachment(), self._seen):
-                self._count((MISSING, SIZE, HASH, FORGED, OUTSIDE, UNLINKED), len(seen))
-                for found in pool.map(self._judge.findings, seen):
+            for cases in page_by_page(self._rows.records_with_attachment(), self._cases):
+                self._count((MISSING, SIZE, HASH, FORGED, OUTSIDE, UNLINKED), len(cases))
+                for found in pool.map(self._judge.findings, cases):
                     yield from (f for f in found if self._still(f))
-                self._tick(len(seen))
+                self._tick(len(cases))
 
     def _count(self, kinds: Iterable[str], number: int) -> None:
         for kind in kinds:
             self.totals[kind] += number
 
-    def _seen(self, page: list[RecordRow]) -> list[Seen]:
+    def _cases(self, page: list[RecordRow]) -> list[Case]:
         """A page of records with their links, of whatever version."""
         values, links = self._linked(page)
         old = self._published_of(uri for uri in values if uri not in links)
-        return [self._see(uri, values[uri], links.get(uri), old.get(uri, [])) for uri in values]
+        return [self._case(uri, values[uri], links.get(uri), old.get(uri, [])) for uri in values]
 
     def _linked(self, page: list[RecordRow]) -> tuple[dict[str, dict[str, Any]], dict[str, Link]]:
         """What records say, and the links that say the same; both by the record's URI."""
@@ -126,19 +126,19 @@ class Inspector:
             found.setdefault(link.record_uri, []).append(link)
         return found
 
-    def _see(
+    def _case(
         self, uri: str, value: dict[str, Any], link: Link | None, old: list[PublishedLink]
-    ) -> Seen:
+    ) -> Case:
         target = Target.of_uri(uri)
         if link is not None:
-            return Seen(target, value, link, known=True)
+            return Case(target, value, link, known=True)
         for published in old:
             if published.backed_by(value):
                 made = adoption.link_of(target, value, published.key)
-                return Seen(target, value, made, known=True)
+                return Case(target, value, made, known=True)
         key = self._locations.key_in(value.get("location"))
         made = adoption.link_of(target, value, key) if key else None
-        return Seen(target, value, made, known=False, shared=self._is_changed(value, key))
+        return Case(target, value, made, known=False, shared=self._is_changed(value, key))
 
     def _is_changed(self, value: dict[str, Any], key: str | None) -> bool:
         """Whether others name the file that this value names, all with another value."""

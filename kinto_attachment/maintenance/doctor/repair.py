@@ -11,7 +11,7 @@ from kinto_attachment import record_field
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
 from kinto_attachment.keys import file_id
-from kinto_attachment.maintenance.ceiling import FEW, Ceiling, exceeds
+from kinto_attachment.maintenance.ceiling import ALWAYS_ALLOWED, Ceiling, exceeds
 from kinto_attachment.maintenance.doctor.findings import (
     DEAD_LINK,
     MISSING,
@@ -32,7 +32,7 @@ from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
 
-FEW_RECORDS = 5
+RECORDS_ALWAYS_ALLOWED = 5
 """Records that may lose their field whatever their share is: a store that is half there looks the
 same."""
 
@@ -81,8 +81,8 @@ class Repairer:
                 " be theirs. Bring them in with `kinto-attachment relocate` first."
             )
         count, total = self._found[kind], self._inspector.totals[kind]
-        few = FEW_RECORDS if kind == MISSING else FEW
-        if kind != UNLINKED and exceeds(count, total, self._ceiling, few):
+        always = RECORDS_ALWAYS_ALLOWED if kind == MISSING else ALWAYS_ALLOWED
+        if kind != UNLINKED and exceeds(count, total, self._ceiling, always):
             share = 100 * count / max(total, 1)
             return (
                 f"Refused: {share:.0f} % of {total} {OF[kind]} would go, more than"
