@@ -192,7 +192,7 @@ class Reconciler:
         """Link values that their records have not had; returns the records that may not."""
         added = []
         # What this request has stored comes first: plugins may have copied it already.
-        wanted.sort(key=lambda one: not self._is_received(one[0]))
+        wanted.sort(key=lambda pair: not self._is_received(pair[0]))
         parents = self._locked_parents(target for target, _ in wanted)
         for target, value in wanted:
             try:

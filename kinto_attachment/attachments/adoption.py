@@ -118,8 +118,8 @@ def _of_others(
     keys_of = ["/".join(location.split("/")[n:]) for n in range(location.count("/") + 1)]
     found = [link for link in published.to_files(keys_of) if link.backed_by(value)]
     values = rows.values([link.record_uri for link in found])
-    said = [one for link in found if link.backed_by(one := values.get(link.record_uri))]
-    return found if all(same(one, value) for one in said) else []
+    said = [other for link in found if link.backed_by(other := values.get(link.record_uri))]
+    return found if all(same(other, value) for other in said) else []
 
 
 def _has_its_size(store: Store, link: Link) -> bool:
@@ -135,7 +135,7 @@ def is_forged(value: Any, holders: Iterable[Link]) -> bool:
     """Whether others hold the file that a value names, and all say something else of it: then
     it was written by hand, which 8.x and 9.x let pass on new records."""
     said = [link.value for link in holders if link.state is State.HELD]
-    return bool(said) and not any(same(value, one) for one in said)
+    return bool(said) and not any(same(value, other) for other in said)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,13 @@ from typing import Any
 import requests
 
 from kinto_attachment.client import naming
-from kinto_attachment.client.failures import Failure, Temporary, Tries, named_failures
-from kinto_attachment.client.outcomes import Outcome
-from kinto_attachment.client.partial_file import Damaged, Part, Writing, remove_other_parts
+from kinto_attachment.client.outcomes import Failure, Outcome, Temporary, Tries, named_failures
+from kinto_attachment.client.partial_file import (
+    Damaged,
+    PartialFile,
+    Writing,
+    remove_other_partial_files,
+)
 from kinto_attachment.client.remote import Record, Remote
 from kinto_attachment.client.threads import results
 
@@ -43,9 +47,11 @@ class Downloader:
         self._folder = folder
         self._passed = passed
         self._records = records
-        filenames = {one: str(r["attachment"].get("filename")) for one, r in records.items()}
+        filenames = {
+            record_id: str(r["attachment"].get("filename")) for record_id, r in records.items()
+        }
         self._names = naming.names_for(filenames)
-        self._taken = {naming.key(name): one for one, name in self._names.items()}
+        self._taken = {naming.key(name): record_id for record_id, name in self._names.items()}
 
     def download(self, jobs: int, idle: Callable[[], object]) -> Iterator[Outcome]:
         """Fetch what the folder has not yet; gives what became of each record.
@@ -55,14 +61,14 @@ class Downloader:
         tasks = (partial(self._settle, record) for record in self._records.values())
         return results(tasks, jobs, idle)
 
-    def forget_old_parts(self) -> None:
+    def forget_old_partial_files(self) -> None:
         """Remove unfinished files that no record wants any more."""
         wanted = set()
-        for one, record in self._records.items():
+        for record_id, record in self._records.items():
             attachment = record["attachment"]
             if is_complete(attachment):
-                wanted.add(self._part(attachment, self._names[one]).path)
-        remove_other_parts(self._folder, wanted)
+                wanted.add(self._partial_file(attachment, self._names[record_id]).path)
+        remove_other_partial_files(self._folder, wanted)
 
     def _settle(self, record: Record) -> Outcome:
         what = {"file": self._names[record["id"]], "id": record["id"]}
@@ -82,40 +88,40 @@ class Downloader:
             if now == record["attachment"]:
                 raise
             if is_complete(record["attachment"]):
-                self._part(record["attachment"], what["file"]).discard()
+                self._partial_file(record["attachment"], what["file"]).discard()
             if now is None:
                 return Outcome(what, GONE)
         return self._fetch(now, {**what, "file": self._name_of_new(now, record["id"])})
 
-    def _name_of_new(self, attachment: Any, one: str) -> str:
+    def _name_of_new(self, attachment: Any, record_id: str) -> str:
         name = naming.safe(str(attachment.get("filename")))
-        if self._taken.setdefault(naming.key(name), one) == one:
+        if self._taken.setdefault(naming.key(name), record_id) == record_id:
             return name
-        return naming.with_id(name, one)
+        return naming.with_id(name, record_id)
 
     def _fetch(self, attachment: Any, what: dict[str, str]) -> Outcome:
         if not is_complete(attachment):
             raise Failure("its attachment has no location, size or SHA-256: upload the file again")
-        part = self._part(attachment, what["file"])
+        file = self._partial_file(attachment, what["file"])
         size, digest = attachment["size"], attachment["hash"]
-        if part.is_done():
+        if file.is_done():
             self._passed(size)
             return Outcome(what, UNCHANGED, size, digest)
-        self._until_whole(part, self._remote.url(attachment["location"]), digest)
+        self._until_whole(file, self._remote.url(attachment["location"]), digest)
         return Outcome(what, DOWNLOADED, size, digest)
 
-    def _part(self, attachment: Any, name: str) -> Part:
-        return Part(self._folder, name, attachment["size"], attachment["hash"])
+    def _partial_file(self, attachment: Any, name: str) -> PartialFile:
+        return PartialFile(self._folder, name, attachment["size"], attachment["hash"])
 
-    def _until_whole(self, part: Part, url: str, digest: str) -> None:
+    def _until_whole(self, file: PartialFile, url: str, digest: str) -> None:
         tries, damages = Tries(self._remote.retries), 0
         while True:
             try:
-                return self._go_on(part, url, digest, tries)
+                return self._go_on(file, url, digest, tries)
             except Temporary as error:
                 tries.again(error)
             except Damaged:
-                part.discard()
+                file.discard()
                 damages += 1
                 if damages == 2:
                     raise Failure(
@@ -123,14 +129,14 @@ class Downloader:
                         " at the file on the server, or upload it again"
                     ) from None
 
-    def _go_on(self, part: Part, url: str, digest: str, tries: Tries) -> None:
-        with part.opened() as writing:
+    def _go_on(self, file: PartialFile, url: str, digest: str, tries: Tries) -> None:
+        with file.opened() as writing:
             before = writing.count
             self._passed(before)
             try:
-                if before < part.size:
-                    self._receive(writing, part.size, url, digest)
-                part.finish(writing)
+                if before < file.size:
+                    self._receive(writing, file.size, url, digest)
+                file.finish(writing)
             except BaseException:
                 self._passed(-writing.count)
                 if writing.count > before:

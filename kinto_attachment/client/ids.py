@@ -46,7 +46,7 @@ def local_files(given: Iterable[str]) -> Iterator[LocalFile]:
             raise FileNotFoundError(text)
 
 
-def record_id(name: str) -> str:
+def id_for(name: str) -> str:
     """The id of the record for a name: always the same, and another one for every name."""
     name = unicodedata.normalize("NFC", name)  # macOS may spell the same name otherwise.
     if VALID.fullmatch(name):

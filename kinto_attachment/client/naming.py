@@ -43,21 +43,21 @@ def names_for(filenames: Mapping[str, str]) -> dict[str, str]:
 
     Records that share a filename all have their id in it, so none depends on the others' order.
     """
-    names = {one: safe(filename) for one, filename in filenames.items()}
+    names = {record_id: safe(filename) for record_id, filename in filenames.items()}
     for more in (lambda _: "", _digest):  # Ids may differ in upper and lower case alone.
         counts = Counter(map(key, names.values()))
-        for one, name in names.items():
+        for record_id, name in names.items():
             if counts[key(name)] > 1:
-                names[one] = with_id(filenames[one], one, more(one))
+                names[record_id] = with_id(filenames[record_id], record_id, more(record_id))
     return names
 
 
 def _fitting(name: str, suffix: str = "") -> str:
-    stem, end = os.path.splitext(name)
-    if len(end.encode()) > MOST_EXTENSION_BYTES:
-        stem, end = name, ""
-    room = MOST_BYTES - len(f"{suffix}{end}".encode())
-    return stem.encode()[:room].decode("utf-8", "ignore") + suffix + end
+    stem, extension = os.path.splitext(name)
+    if len(extension.encode()) > MOST_EXTENSION_BYTES:
+        stem, extension = name, ""
+    room = MOST_BYTES - len(f"{suffix}{extension}".encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + suffix + extension
 
 
 def _digest(text: str) -> str:

@@ -1,9 +1,24 @@
-"""What became of one file or record."""
+"""What became of one file or record, and what goes wrong meanwhile: for good, or for a while."""
 
+import contextlib
+import email.utils
+import random
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import kinto_http
+import kinto_http.exceptions
+import requests
+
 FAILED = "failed"
+
+TEMPORARY = frozenset({408, 409, 429, 500, 502, 503, 504, 507})
+"""Statuses after which the same request may do better."""
+
+LONGEST_PAUSE, LONGEST_ASKED_FOR = 30.0, 600.0
+"""Seconds between two tries: by ourselves, and where the server says when to come back."""
 
 
 @dataclass(frozen=True)
@@ -26,3 +41,106 @@ class Outcome:
         more = {"size": self.size, "hash": self.hash, "error": self.error}
         known = {name: value for name, value in more.items() if value is not None}
         return {**self.what, "status": self.status, **known}
+
+
+class Failure(Exception):
+    """It can't be done; the message is a clause for the user.
+
+    :param status: of the answer; 0 where there was none.
+    """
+
+    def __init__(self, sentence: str, status: int = 0) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Temporary(Failure):
+    """It may work next time.
+
+    :param pause: seconds that the server asks for; None where it leaves that to us.
+    """
+
+    def __init__(self, sentence: str, status: int = 0, pause: float | None = None) -> None:
+        super().__init__(sentence, status)
+        self.pause = pause
+
+
+class Unusable(Exception):
+    """Nothing can be done at all; the message is a sentence that says what to do."""
+
+
+class Tries:
+    """Counts the tries of one thing, and waits between them."""
+
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
+        self._failed = 0
+
+    def again(self, error: Temporary) -> None:
+        """Wait for the next try. Raises ``error`` where there was the last one."""
+        if self._failed >= self._retries:
+            raise error
+        pause = error.pause
+        if pause is None:
+            # By chance: clients that failed together should not come back together.
+            pause = min(2.0**self._failed, LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311
+        self._failed += 1
+        time.sleep(min(pause, LONGEST_ASKED_FOR))
+
+    def progressed(self) -> None:
+        """Something came of the last try: begin to count anew."""
+        self._failed = 0
+
+
+@contextlib.contextmanager
+def named_failures() -> Iterator[None]:
+    """Turn what requests and kinto-http raise into :class:`Failure` and :class:`Temporary`."""
+    try:
+        yield
+    except kinto_http.exceptions.BackoffException as error:
+        raise Temporary("the server asks for a pause", 503, error.backoff) from error
+    except kinto_http.KintoException as error:
+        if error.response is None:
+            raise Failure(str(error)) from error
+        raise refusal(error.response) from error
+    except requests.exceptions.SSLError as error:
+        raise Failure(f"there is no safe connection ({_cause(error)})") from error
+    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
+        raise Failure(f"the URL can't be used ({error})") from error
+    except requests.exceptions.JSONDecodeError as error:
+        raise Failure("the answer is no JSON") from error
+    except requests.exceptions.RequestException as error:
+        raise Temporary(f"the connection failed ({_cause(error)})") from error
+
+
+def refusal(response: requests.Response) -> Failure:
+    """The failure that an answer stands for, in the server's own words."""
+    try:
+        body = response.json()
+    except requests.exceptions.RequestException:
+        body = None
+    told = body.get("message") if isinstance(body, dict) else None
+    sentence = f"the server says {response.status_code}: {told or response.reason}"
+    if response.status_code in TEMPORARY:
+        return Temporary(sentence, response.status_code, _retry_after(response))
+    return Failure(sentence, response.status_code)
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds; the header has a number of them, or a date."""
+    asked = response.headers.get("Retry-After", "")
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    try:
+        moment = email.utils.parsedate_to_datetime(asked)
+    except ValueError:
+        return None
+    return max(moment.timestamp() - time.time(), 0)
+
+
+def _cause(error: BaseException) -> str:
+    """The first reason in a chain of errors: the others repeat the URL and say no more."""
+    found = error
+    while following := found.__cause__ or found.__context__:
+        found = following
+    return str(found) or type(found).__name__

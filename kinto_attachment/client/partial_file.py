@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from kinto_attachment.client.failures import Unusable
+from kinto_attachment.client.outcomes import Unusable
 
 READ = 1024 * 1024
 
@@ -20,7 +20,7 @@ class Damaged(Exception):
     """What arrived is not the file."""
 
 
-class Part:
+class PartialFile:
     """The unfinished file for one name and one content.
 
     :param size: bytes of the whole file.
@@ -129,7 +129,7 @@ def taken(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def remove_other_parts(folder: Path, wanted: set[Path]) -> None:
+def remove_other_partial_files(folder: Path, wanted: set[Path]) -> None:
     """Parts of files that have been replaced or removed meanwhile."""
     for path in folder.iterdir():
         if path not in wanted and _PART.fullmatch(path.name):

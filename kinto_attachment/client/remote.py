@@ -8,14 +8,15 @@ from urllib.parse import urlencode, urlsplit
 
 import kinto_http
 
-from kinto_attachment.client.failures import (
+from kinto_attachment.client.outcomes import (
+    FAILED,
     Failure,
+    Outcome,
     Temporary,
     Tries,
     Unusable,
     named_failures,
 )
-from kinto_attachment.client.outcomes import FAILED, Outcome
 from kinto_attachment.client.transfers import ANSWER_TIMEOUT, Transfers, nobody
 
 Record = dict[str, Any]
@@ -106,7 +107,9 @@ class Remote:
                 return
             for group in groups(ids):
                 # In quotes: else Kinto takes 123 for a number.
-                yield from self._pages({"in_id": ",".join(f'"{one}"' for one in group)})
+                yield from self._pages(
+                    {"in_id": ",".join(f'"{record_id}"' for record_id in group)}
+                )
         except Temporary as error:
             raise Unusable(f"{self.server} gave up: {error}. Run it again.") from error
         except Failure as error:
@@ -203,12 +206,12 @@ def groups(ids: Iterable[str]) -> Iterator[list[str]]:
     """Ids that fit into the query of one URL."""
     group: list[str] = []
     length = 0
-    for one in ids:
-        cost = len(one) + len("%22%22%2C")
+    for record_id in ids:
+        cost = len(record_id) + len("%22%22%2C")
         if group and length + cost > QUERY_LENGTH:
             yield group
             group, length = [], 0
-        group.append(one)
+        group.append(record_id)
         length += cost
     if group:
         yield group

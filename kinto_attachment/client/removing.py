@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from kinto_attachment.client.failures import Failure
-from kinto_attachment.client.outcomes import Outcome
+from kinto_attachment.client.outcomes import Failure, Outcome
 from kinto_attachment.client.remote import Record, Remote
 from kinto_attachment.client.threads import results
 
@@ -17,20 +16,20 @@ def remove(
     """Remove what is there; gives what became of each id.
 
     :param whole: the records, too.
-    :raises kinto_attachment.client.failures.Unusable: where nothing more can be removed.
+    :raises kinto_attachment.client.outcomes.Unusable: where nothing more can be removed.
     """
     # 8.x and 9.x would make a record, where an attachment is removed from none.
     there = {record["id"]: record for record in remote.records(ids)}
-    tasks = (partial(_remove, remote, one, there.get(one), whole) for one in ids)
+    tasks = (partial(_remove, remote, record_id, there.get(record_id), whole) for record_id in ids)
     return results(tasks, jobs, idle)
 
 
-def _remove(remote: Remote, one: str, record: Record | None, whole: bool) -> Outcome:
-    what = {"id": one}
+def _remove(remote: Remote, record_id: str, record: Record | None, whole: bool) -> Outcome:
+    what = {"id": record_id}
     if record is None or not (whole or "attachment" in record):
         return Outcome(what, GONE)
     try:
-        was_there = remote.remove(one, whole)
+        was_there = remote.remove(record_id, whole)
     except Failure as error:
         return remote.failed(what, error)
     return Outcome(what, DELETED if was_there else GONE)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kinto_attachment.client.failures import Failure, Temporary, Tries
 from kinto_attachment.client.form_body import FileChanged, FormBody
 from kinto_attachment.client.ids import LocalFile
+from kinto_attachment.client.outcomes import Failure, Temporary, Tries
 from kinto_attachment.client.remote import Record, Remote
 
 UPLOADED, REPLACED, UNCHANGED = "uploaded", "replaced", "unchanged"
@@ -57,10 +57,12 @@ class Sender:
         self._remote = remote
         self._fields = fields
 
-    def send(self, one: str, file: LocalFile, content: Content, record: Record | None) -> str:
+    def send(
+        self, record_id: str, file: LocalFile, content: Content, record: Record | None
+    ) -> str:
         """Send a file, unless the record has it; returns what was done.
 
-        :param one: the record's id.
+        :param record_id: of the record that it is for.
         :param content: of the file.
         :param record: as it was when it was last looked at; None where there was none.
         :raises FileChanged: where the file is not what ``content`` says.
@@ -70,7 +72,7 @@ class Sender:
         while not content.is_that_of(record):
             sent = REPLACED if record and "attachment" in record else UPLOADED
             try:
-                self._send_once(one, file, content, record)
+                self._send_once(record_id, file, content, record)
                 return sent
             except Temporary as error:
                 tries.again(error)
@@ -79,12 +81,12 @@ class Sender:
                 if error.status != 412 or conflicts:
                     raise
                 conflicts += 1
-            record = self._remote.record(one)
+            record = self._remote.record(record_id)
         self.passed(content.size)
         return status
 
     def _send_once(
-        self, one: str, file: LocalFile, content: Content, record: Record | None
+        self, record_id: str, file: LocalFile, content: Content, record: Record | None
     ) -> None:
         went = 0
 
@@ -96,7 +98,7 @@ class Sender:
         try:
             with open(file.path, "rb") as source:
                 body = FormBody(source, content.size, file.filename, self._fields, passed)
-                answer = self._remote.post(one, body, _headers(body, content, record))
+                answer = self._remote.post(record_id, body, _headers(body, content, record))
             if not content.is_that_of({"attachment": answer}):
                 raise Failure("the server's answer has another size or SHA-256", 400)
         except BaseException as error:

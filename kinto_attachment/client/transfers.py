@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
 
-from kinto_attachment.client.failures import Failure, named_failures, refusal
+from kinto_attachment.client.outcomes import Failure, named_failures, refusal
 
 CONNECT_TIMEOUT, ANSWER_TIMEOUT, STORE_TIMEOUT = 30.0, 60.0, 600.0
 """Seconds without a sign of life: to connect, to answer, and to store a file that was sent."""

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from kinto_attachment.client.failures import Failure, Unusable
 from kinto_attachment.client.form_body import FileChanged
-from kinto_attachment.client.ids import LocalFile, record_id
-from kinto_attachment.client.outcomes import Outcome
+from kinto_attachment.client.ids import LocalFile, id_for
+from kinto_attachment.client.outcomes import Failure, Outcome, Unusable
 from kinto_attachment.client.remote import Record, Remote
 from kinto_attachment.client.sending import UNCHANGED, Content, Sender, content_of
 from kinto_attachment.client.threads import results
@@ -57,43 +56,45 @@ class Uploader:
         """One for each file, with its record as it was a moment before."""
         for start in range(0, len(files), GROUP):
             identified = list(self._identified(files[start : start + GROUP]))
-            ids = dict.fromkeys(one for one, _ in identified if one)
+            ids = dict.fromkeys(record_id for record_id, _ in identified if record_id)
             records = {record["id"]: record for record in self._remote.records(ids)}
-            for one, file in identified:
-                yield partial(self._settle, one, file, records.get(one))
+            for record_id, file in identified:
+                yield partial(self._settle, record_id, file, records.get(record_id))
 
     def _identified(self, files: list[LocalFile]) -> Iterable[tuple[str, LocalFile]]:
         if self._by_hash:
             return results([partial(_hashed, f) for f in files], self._jobs, lambda: None)
-        return [(record_id(file.name), file) for file in files]
+        return [(id_for(file.name), file) for file in files]
 
-    def _settle(self, one: str, file: LocalFile, record: Record | None) -> Outcome:
-        what = {"file": file.name, "id": one} if one else {"file": file.name}
+    def _settle(self, record_id: str, file: LocalFile, record: Record | None) -> Outcome:
+        what = {"file": file.name, "id": record_id} if record_id else {"file": file.name}
         try:
             for _ in range(LOOKS):
                 content = content_of(file.path)
-                if self._by_hash and content.hash != one:
-                    one = what["id"] = content.hash
-                    record = self._remote.record(one)
+                if self._by_hash and content.hash != record_id:
+                    record_id = what["id"] = content.hash
+                    record = self._remote.record(record_id)
                 try:
-                    status = self._send(one, file, content, record)
+                    status = self._send(record_id, file, content, record)
                     return Outcome(what, status, content.size, content.hash)
                 except FileChanged:
-                    record = self._remote.record(one)
+                    record = self._remote.record(record_id)
             raise Failure("it changes while it is sent: run this again when nobody writes it")
         except (Failure, OSError) as error:
             return self._remote.failed(what, error)
 
-    def _send(self, one: str, file: LocalFile, content: Content, record: Record | None) -> str:
+    def _send(
+        self, record_id: str, file: LocalFile, content: Content, record: Record | None
+    ) -> str:
         if not self._by_hash:
-            return self._sender.send(one, file, content, record)
+            return self._sender.send(record_id, file, content, record)
         # Several files may have one content, and then one record.
-        with self._turns.setdefault(one, threading.Lock()):
-            if one in self._arrived:
+        with self._turns.setdefault(record_id, threading.Lock()):
+            if record_id in self._arrived:
                 self._sender.passed(content.size)
                 return UNCHANGED
-            status = self._sender.send(one, file, content, record)
-            self._arrived.add(one)
+            status = self._sender.send(record_id, file, content, record)
+            self._arrived.add(record_id)
             return status
 
 
@@ -101,13 +102,13 @@ def _refuse_twins(files: list[LocalFile]) -> None:
     """Raises :class:`Unusable` where two files would have one record."""
     found: dict[str, LocalFile] = {}
     for file in files:
-        one = record_id(file.name)
-        if one in found:
+        record_id = id_for(file.name)
+        if record_id in found:
             raise Unusable(
-                f"{found[one].path} and {file.path} would have the same record {one}: rename"
-                " one of them, or give --id hash."
+                f"{found[record_id].path} and {file.path} would have the same record {record_id}:"
+                " rename one of them, or give --id hash."
             )
-        found[one] = file
+        found[record_id] = file
 
 
 def _hashed(file: LocalFile) -> tuple[str, LocalFile]:

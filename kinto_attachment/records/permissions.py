@@ -84,8 +84,8 @@ def readable(request: Request, uris: Collection[str]) -> set[str]:
         return set()
     found = request.registry.permission.get_objects_permissions(asked)
     granting = {
-        one
-        for one, given in zip(asked, found, strict=True)
+        uri
+        for uri, given in zip(asked, found, strict=True)
         if principals & ({*given.get("read", ())} | {*given.get("write", ())})
     }
     return {uri for uri, ancestors in above.items() if granting & ancestors}

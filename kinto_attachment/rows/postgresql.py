@@ -381,7 +381,7 @@ class PostgreSQLRows:
            AND b.resource_name = 'bucket' AND NOT b.deleted
         """
         split = [uri.rsplit("/collections/", 1) for uri in collection_uris]
-        given = {"buckets": [one[0] for one in split], "ids": [one[1] for one in split]}
+        given = {"buckets": [bucket for bucket, _ in split], "ids": [id_ for _, id_ in split]}
         return {row.uri for row in self._read(statement, **given)} if split else set()
 
     def drop_left_behind(self, uri: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 import requests
 from requests.auth import HTTPBasicAuth
 
-from kinto_attachment.client.failures import Temporary, refusal
-from kinto_attachment.client.ids import record_id
+from kinto_attachment.client.ids import id_for
+from kinto_attachment.client.outcomes import Temporary, refusal
 from kinto_attachment.client.remote import QUERY_LENGTH, groups
 from kinto_attachment.client.transfers import Transfers
 from kinto_attachment.commands import main
@@ -641,21 +641,21 @@ def response(status: int, retry_after: str | None = None) -> requests.Response:
 
 @pytest.mark.parametrize("name", ["a", "photo-1", "A_b", "0"])
 def test_a_name_that_is_an_id_is_the_id(name: str) -> None:
-    assert record_id(name) == name
+    assert id_for(name) == name
 
 
 def test_other_names_have_ids_that_are_valid_readable_and_different() -> None:
     names = ["a.txt", "a-txt", "a/txt", "a txt", ".", "-", "", "日本", "日木", "x" * 3000 + "."]
 
-    ids = [record_id(name) for name in names]
+    ids = [id_for(name) for name in names]
 
     assert len(set(ids)) == len(names)
     assert ids[0].startswith("a-txt-")
-    assert all(record_id(one) == one and len(one) < 120 for one in ids)
+    assert all(id_for(one) == one and len(one) < 120 for one in ids)
 
 
 def test_a_name_has_one_id_however_its_letters_are_composed() -> None:
-    assert record_id("e\u0301.txt") == record_id("é.txt")
+    assert id_for("e\u0301.txt") == id_for("é.txt")
 
 
 def test_look_ups_stay_short_enough_for_every_proxy() -> None:

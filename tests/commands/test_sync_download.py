@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from kinto_attachment.client import naming
-from kinto_attachment.client.partial_file import Damaged, Part
+from kinto_attachment.client.partial_file import Damaged, PartialFile
 from tests.commands.front import DROP, Front, Reply, Seen, front
 from tests.commands.syncing import USER, Album, statuses, told
 from tests.support.parts import sha256
@@ -219,7 +219,7 @@ def test_a_server_that_does_not_continue_begins_anew(
 
 
 def test_a_file_that_does_not_end_does_not_fill_the_disk(tmp_path: Path) -> None:
-    part = Part(tmp_path, "a.txt", 10, sha256(b"0123456789"))
+    part = PartialFile(tmp_path, "a.txt", 10, sha256(b"0123456789"))
 
     with part.opened() as writing:
         writing.write(b"01234567")

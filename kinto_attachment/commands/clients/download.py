@@ -39,18 +39,18 @@ def _download(arguments: argparse.Namespace, remote: "Remote") -> int:
     found = remote.records(arguments.ids or None)
     records = {record["id"]: record for record in found if record_field.NAME in record}
     missing = [
-        Outcome({"id": one}, FAILED, error="no such record, or it has no attachment")
-        for one in dict.fromkeys(arguments.ids)
-        if one not in records
+        Outcome({"id": wanted}, FAILED, error="no such record, or it has no attachment")
+        for wanted in dict.fromkeys(arguments.ids)
+        if wanted not in records
     ]
     if not (records or arguments.ids):
         tell_of_nothing(arguments)
     attachments = [record[record_field.NAME] for record in records.values()]
-    total = sum(one["size"] for one in attachments if is_complete(one))
+    total = sum(file["size"] for file in attachments if is_complete(file))
     with taken(Path(arguments.to)):
         reporter = Reporter(arguments.json, total)
         downloader = Downloader(remote, Path(arguments.to), records, passed=reporter.passed)
         if not arguments.ids:
-            downloader.forget_old_parts()
+            downloader.forget_old_partial_files()
         fetched = downloader.download(arguments.jobs, reporter.look)
         return reporter.tell(chain(missing, fetched))

@@ -32,7 +32,7 @@ def run_on_collection(
     except ImportError:
         complain("This needs kinto-http: install it with `pip install 'kinto-attachment[sync]'`.")
         return ERROR
-    from kinto_attachment.client.failures import Unusable
+    from kinto_attachment.client.outcomes import Unusable
 
     try:
         with ending_on_sigterm():
@@ -70,7 +70,7 @@ def _auth(text: str | None) -> Any:
     """As requests takes it. Never part of a message."""
     from kinto_http import BearerTokenAuth
 
-    from kinto_attachment.client.failures import Unusable
+    from kinto_attachment.client.outcomes import Unusable
 
     if not text:
         return None

@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _upload(arguments: argparse.Namespace, remote: "Remote") -> int:
-    from kinto_attachment.client.failures import Unusable
     from kinto_attachment.client.ids import local_files
+    from kinto_attachment.client.outcomes import Unusable
     from kinto_attachment.client.uploading import Uploader
 
     try:
