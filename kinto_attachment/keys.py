@@ -122,26 +122,26 @@ def safe_name(filename: str) -> str:
     hidden, never a device name, at most :data:`MAX_NAME_BYTES` bytes of UTF-8.
     """
     filename = altered(filename)
-    end = extension(filename)
+    suffix = extension(filename)
     composed = unicodedata.normalize("NFC", filename)
-    stem = os.path.splitext(composed)[0] if end else composed
+    stem = os.path.splitext(composed)[0] if suffix else composed
     stem = "".join(c if _is_letter(c) or c in ".-_" else "_" for c in stem)
     stem = re.sub(r"_{2,}", "_", stem).lstrip("._")
     if unicodedata.normalize("NFKC", stem).split(".", 1)[0].lower() in _DEVICES:
         stem = f"_{stem}"
-    stem = _cut(stem, MAX_NAME_BYTES - len(end.encode("utf-8"))).rstrip(".")
-    return (stem if stem.strip("._-") else "file") + end
+    stem = _cut(stem, MAX_NAME_BYTES - len(suffix.encode("utf-8"))).rstrip(".")
+    return (stem if stem.strip("._-") else "file") + suffix
 
 
-def build(file_id: str, folder: str, name: str | None, end: str) -> str:
+def build(file_id: str, folder: str, name: str | None, suffix: str) -> str:
     """The key of a new file.
 
     :param folder: folder in the store, without slashes at its ends; may be empty.
     :param name: readable name; None for a file that is named by its id.
-    :param end: extension with its dot, used where there is no name.
+    :param suffix: extension with its dot, used where there is no name.
     """
     folder = altered(folder)
-    tail: Iterable[str] = (file_id + end,) if name is None else (file_id, name)
+    tail: Iterable[str] = (file_id + suffix,) if name is None else (file_id, name)
     return "/".join(part for part in (folder, *tail) if part)
 
 

@@ -61,9 +61,9 @@ POWERS = {
 """What a store may offer, and the names that belong to it."""
 
 
-def new_key(folder: str = "", name: str | None = None, end: str = ".bin") -> str:
+def new_key(folder: str = "", name: str | None = None, suffix: str = ".bin") -> str:
     """A key as the plugin makes them."""
-    return keys.build(keys.new_id(), folder, name, end)
+    return keys.build(keys.new_id(), folder, name, suffix)
 
 
 @functools.cache

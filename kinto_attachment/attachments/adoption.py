@@ -205,14 +205,14 @@ class PublishedLinks:
                 last = rows[-1]["id"]
                 yield [link for row in rows if (link := _published(resource, row))]
 
-    def _page(self, resource: str, last: str, limit: int = PAGE, **how: Any) -> Any:
+    def _page(self, resource: str, last: str, limit: int = PAGE, **options: Any) -> Any:
         return self._storage.list_all(
             resource_name=resource,
             parent_id=PARENT,
             sorting=[Sort("id", 1)],
             pagination_rules=[[Filter("id", last, COMPARISON.GT)]] if last else None,
             limit=limit,
-            **how,
+            **options,
         )
 
 

@@ -29,29 +29,29 @@ def name_and_type(
     if not filename:
         kind = said or sniffing.media_type(head or b"") or ""
         filename = keys.client_filename(target.record_id) + (mimetypes.guess_extension(kind) or "")
-    end = keys.extension(filename)
-    guess = mimetypes.guess_type(f"x{end}")[0]
+    suffix = keys.extension(filename)
+    guess = mimetypes.guess_type(f"x{suffix}")[0]
     if head is None:
         found = said or guess
     else:
         by_name = guess if guess != GENERIC else None
         found = by_name or sniffing.media_type(head) or said
-    return filename, policy.mimetypes.get(end) or found or GENERIC
+    return filename, policy.mimetypes.get(suffix) or found or GENERIC
 
 
 def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:
     """The key of a new file, after the collection's ``folder``, ``randomize`` and
     ``filename_pattern``. A pattern names the file also where ``randomize`` is on."""
-    end = keys.extension(filename)
+    suffix = keys.extension(filename)
     name: str | None = keys.safe_name(filename)
     if policy.filename_pattern:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         raw = policy.filename_pattern.format(filename=name, datetime=now, rid=target.record_id)
-        name = keys.safe_name(raw if raw.lower().endswith(end) else raw + end)
+        name = keys.safe_name(raw if raw.lower().endswith(suffix) else raw + suffix)
     elif policy.randomize:
         name = None
     folder = policy.folder.format(bucket_id=target.bucket_id, collection_id=target.collection_id)
-    return keys.build(file_id, folder, name, end)
+    return keys.build(file_id, folder, name, suffix)
 
 
 def is_media_type(text: str) -> bool:

@@ -62,8 +62,8 @@ DEFINITIONS = {
 }
 
 
-def _parameter(name: str, place: str, description: str, **how: Any) -> dict[str, Any]:
-    return {"name": name, "in": place, "description": description, "type": "string", **how}
+def _parameter(name: str, place: str, description: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": place, "description": description, "type": "string", **more}
 
 
 def _headers(**meanings: str) -> dict[str, Any]:

@@ -217,9 +217,9 @@ class MemoryRows:
             return found
         return None
 
-    def _list(self, resource_name: str, parent_id: str, **how: Any) -> list[dict[str, Any]]:
+    def _list(self, resource_name: str, parent_id: str, **options: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._storage.list_all(
-            resource_name=resource_name, parent_id=parent_id, **how
+            resource_name=resource_name, parent_id=parent_id, **options
         )
         return found
 

@@ -85,11 +85,11 @@ def mimetypes(value: Any) -> Mapping[str, str]:
     """Media types by extension."""
     found = {}
     for pair in filter(None, (item.strip() for item in text(value).split(";"))):
-        end, _, mimetype = (part.strip() for part in pair.partition(":"))
-        known = end and end.lower() == keys.extension(f"x{end}")
+        suffix, _, mimetype = (part.strip() for part in pair.partition(":"))
+        known = suffix and suffix.lower() == keys.extension(f"x{suffix}")
         if not (known and re.fullmatch(r"[\w.+-]+/[\w.+-]+", mimetype, re.ASCII)):
             raise Malformed("pairs like .ext:type/subtype joined by ';'")
-        found[end.lower()] = mimetype
+        found[suffix.lower()] = mimetype
     return found
 
 

@@ -36,10 +36,10 @@ class SavesFiles(_Base):
         if not self.filename_allowed(filename, extensions):  # type: ignore[attr-defined]
             raise FileNotAllowed()
         name = keys.safe_name(os.path.basename(filename))
-        stem, end = os.path.splitext(name)
+        stem, suffix = os.path.splitext(name)
         for attempt in range(ATTEMPTS):
             # Not an id of ours: flush and gc must not take others' files for the plugin's.
-            tried = f"{uuid.uuid4()}{end}" if randomize else f"{stem}-{attempt}{end}"
+            tried = f"{uuid.uuid4()}{suffix}" if randomize else f"{stem}-{attempt}{suffix}"
             tried = name if not (attempt or randomize) else tried
             key = "/".join(part for part in ((folder or "").strip("/"), tried) if part)
             with contextlib.suppress(FileExistsError):

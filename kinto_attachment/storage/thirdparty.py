@@ -189,5 +189,5 @@ def _plain(key: str) -> str:
     """The key with a name in ASCII: pyramid_storage's backends drop all other letters, and
     with them, where nothing else is left, the extension."""
     folder, slash, name = key.rpartition("/")
-    stem, end = (re.sub(r"[^A-Za-z0-9_.-]", "", part) for part in os.path.splitext(name))
-    return folder + slash + (stem.strip("._") or "file") + (end if end != "." else "")
+    stem, suffix = (re.sub(r"[^A-Za-z0-9_.-]", "", part) for part in os.path.splitext(name))
+    return folder + slash + (stem.strip("._") or "file") + (suffix if suffix != "." else "")

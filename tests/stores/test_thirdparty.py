@@ -156,8 +156,8 @@ def test_the_backends_own_list_of_extensions_does_not_matter(tmp_path: Path) -> 
     backend = PyramidLocalFileStorage(str(tmp_path), extensions="jpg")
     storage = ThirdPartyStorage(backend)
 
-    for end in (".txt", ".EXE", ""):
-        assert (tmp_path / write(storage, new_key(end=end))).exists()
+    for suffix in (".txt", ".EXE", ""):
+        assert (tmp_path / write(storage, new_key(suffix=suffix))).exists()
 
 
 def test_a_backend_may_add_to_the_key(make_remote_server: MakeServer) -> None:

@@ -52,7 +52,7 @@ class Connection:
                 f"Google's credentials can't be used: {type(error).__name__}"
             ) from None
 
-    def how(self) -> dict[str, Any]:
+    def call_options(self) -> dict[str, Any]:
         """Time-out and retries, for each call of Google's library."""
         return {"timeout": self.timeout, "retry": DEFAULT_RETRY.with_timeout(self.timeout)}
 

@@ -96,9 +96,9 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         """pyramid_storage's, but without asking for it: a name that requests are made with."""
         return self.get_connection().bucket(bucket_name or self.bucket_name)
 
-    def how(self) -> dict[str, Any]:
+    def call_options(self) -> dict[str, Any]:
         """Time-out and retries, for each call of Google's library."""
-        return self._connection.how()
+        return self._connection.call_options()
 
     def close(self) -> None:
         """Close the connections that are kept open; the next use opens others."""
@@ -117,7 +117,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         """See :class:`kinto_attachment.storage.Store`."""
         blob = self._blob(key)
         end = blob.size if stop is None else min(stop, blob.size)
-        return GoogleReader(blob, start, end, self.how())
+        return GoogleReader(blob, start, end, self.call_options())
 
     def stat(self, key: str) -> StoredFile:
         """See :class:`kinto_attachment.storage.Store`."""
@@ -127,7 +127,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
     def files(self) -> Iterator[StoredFile]:
         """See :class:`kinto_attachment.storage.Store`."""
         with store_errors():
-            listing = self.get_connection().list_blobs(self.get_bucket(), **self.how())
+            listing = self.get_connection().list_blobs(self.get_bucket(), **self.call_options())
             for blob in listing:
                 if not is_hidden(blob.name):
                     yield StoredFile(blob.name, blob.size, blob.updated.timestamp())
@@ -136,7 +136,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         """See :class:`kinto_attachment.storage.Store`. Other buckets are not reached."""
         try:
             with store_errors(about_a_file=True):
-                Blob(checked(filename), self.get_bucket()).delete(**self.how())
+                Blob(checked(filename), self.get_bucket()).delete(**self.call_options())
         except FileNotFoundError:
             self._check_bucket()
             return False
@@ -171,7 +171,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         blob = Blob(checked(key), self.get_bucket())
         try:
             with store_errors(about_a_file=True):
-                blob.reload(**self.how())
+                blob.reload(**self.call_options())
         except FileNotFoundError:
             self._check_bucket()
             raise
@@ -181,7 +181,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         """A missing file and a missing bucket are both answered with 404; a list is not."""
         with store_errors():
             bucket = self.get_bucket()
-            found = self.get_connection().list_blobs(bucket, max_results=1, **self.how())
+            found = self.get_connection().list_blobs(bucket, max_results=1, **self.call_options())
             next(iter(found), None)
 
     def _delete_page(self, page: list[str]) -> None:
@@ -190,7 +190,7 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
             try:
                 with self.get_connection().batch():
                     for key in page:
-                        bucket.delete_blob(key, **self.how())
+                        bucket.delete_blob(key, **self.call_options())
                 return
             except NotFound:
                 # The batch was carried out, but of all failures only the last one is told.
@@ -200,18 +200,20 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
     def _probe_with(self, key: str, content: bytes) -> bytes:
         with store_errors():
             blob = Blob(key, self.get_bucket())
-            blob.upload_from_string(content, **self.how())
+            blob.upload_from_string(content, **self.call_options())
             try:
-                read: bytes = blob.download_as_bytes(**self.how())
+                read: bytes = blob.download_as_bytes(**self.call_options())
             finally:
-                blob.delete(**self.how())
+                blob.delete(**self.call_options())
         return read
 
     def mark(self) -> bytes | None:
         """See :class:`kinto_attachment.storage.Marked`."""
         try:
             with store_errors(about_a_file=True):
-                found: bytes = Blob(MARK, self.get_bucket()).download_as_bytes(**self.how())
+                found: bytes = Blob(MARK, self.get_bucket()).download_as_bytes(
+                    **self.call_options()
+                )
         except FileNotFoundError:
             return None
         return found
@@ -221,7 +223,9 @@ class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
         only_new = {} if replace else {"if_generation_match": 0}
         try:
             with store_errors():
-                Blob(MARK, self.get_bucket()).upload_from_string(content, **only_new, **self.how())
+                Blob(MARK, self.get_bucket()).upload_from_string(
+                    content, **only_new, **self.call_options()
+                )
         except FileExistsError:
             return False
         return True

@@ -40,8 +40,8 @@ class GoogleWriter(PartWriter):
         self._about: dict[str, Any] = {"metadata": {WRITER: self._token}}
         self._about["cache_control"] = storage.cache_control
         self._about["content_disposition"] = disposition(filename, mimetype) if filename else None
-        self._how = {
-            **storage.how(),
+        self._options = {
+            **storage.call_options(),
             "content_type": mimetype or None,
             "predefined_acl": acl,
             "if_generation_match": 0,  # Never over an existing file.
@@ -49,11 +49,11 @@ class GoogleWriter(PartWriter):
 
     def _put(self, content: bytearray) -> None:
         with store_errors():
-            self._new_blob().upload_from_string(bytes(content), **self._how)
+            self._new_blob().upload_from_string(bytes(content), **self._options)
 
     def _begin(self) -> None:
         with store_errors():
-            self._url = self._new_blob().create_resumable_upload_session(**self._how)
+            self._url = self._new_blob().create_resumable_upload_session(**self._options)
 
     def _send(self, part: bytearray, last: bool) -> None:
         start, end = self._sent, self._sent + len(part)
@@ -69,7 +69,7 @@ class GoogleWriter(PartWriter):
                     raise Unanswered("Google Cloud Storage did not take a part of the file")
 
         with store_errors():
-            self._storage.how()["retry"](attempt)()
+            self._storage.call_options()["retry"](attempt)()
 
     def _transmit(self, data: bytes, total: str) -> int:
         """Send bytes, or with none ask what has arrived. Returns how many bytes the store has;
@@ -98,7 +98,7 @@ class GoogleWriter(PartWriter):
     def _stored_token(self) -> str | None:
         with store_errors(about_a_file=True):
             found = Blob(self._key, self._storage.get_bucket())
-            found.reload(**self._storage.how())
+            found.reload(**self._storage.call_options())
         token: str | None = (found.metadata or {}).get(WRITER)
         return token
 
@@ -109,19 +109,19 @@ class GoogleWriter(PartWriter):
                 setattr(blob, name, value)
         return blob
 
-    def _request(self, method: str, **how: Any) -> Any:
+    def _request(self, method: str, **call_options: Any) -> Any:
         session = self._storage.get_connection()._http
-        return session.request(method, self._url, timeout=self._how["timeout"], **how)
+        return session.request(method, self._url, timeout=self._options["timeout"], **call_options)
 
 
 class GoogleReader:
     """The bytes of one generation of a blob, asked for in pieces of :data:`READ` bytes."""
 
-    def __init__(self, blob: Any, start: int, end: int, how: dict[str, Any]) -> None:
+    def __init__(self, blob: Any, start: int, end: int, call_options: dict[str, Any]) -> None:
         self._blob = blob
         self._next = start
         self._end = end
-        self._how = {**how, "if_generation_match": blob.generation, "checksum": None}
+        self._options = {**call_options, "if_generation_match": blob.generation, "checksum": None}
 
     def __iter__(self) -> "GoogleReader":
         return self
@@ -133,7 +133,7 @@ class GoogleReader:
         try:
             with store_errors(about_a_file=True):
                 data: bytes = self._blob.download_as_bytes(
-                    start=self._next, end=last, raw_download=True, **self._how
+                    start=self._next, end=last, raw_download=True, **self._options
                 )
         except (FileNotFoundError, FileExistsError):
             raise StoreError("the file was removed while it was read") from None

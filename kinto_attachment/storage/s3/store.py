@@ -185,9 +185,9 @@ class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
         except BotoCoreError as error:
             raise StoreUnavailable(f"S3 can't be used: {type(error).__name__}") from None
 
-    def _pages(self, operation: str, name: str, how: Mapping[str, int]) -> Iterator[Any]:
+    def _pages(self, operation: str, name: str, paging: Mapping[str, int]) -> Iterator[Any]:
         paginator = self.s3_client.get_paginator(operation)
-        for page in paginator.paginate(Bucket=self.bucket_name, PaginationConfig=how):
+        for page in paginator.paginate(Bucket=self.bucket_name, PaginationConfig=paging):
             yield from page.get(name, ())
 
     def _delete_page(self, page: list[str]) -> list[str]:
