@@ -33,7 +33,7 @@ class Settings:
     ``extra_base_url``).
 
     :param policies: of the whole server under ``()``, of a bucket, of a bucket and a collection.
-    :param remote: those of the stores behind a network, by their names (``aws.bucket_name``).
+    :param network: those of the stores behind a network, by their names (``aws.bucket_name``).
     """
 
     policies: Mapping[tuple[str, ...], Policy]
@@ -52,7 +52,7 @@ class Settings:
     demo: bool
     fsync: bool
     backend: str | None
-    remote: Mapping[str, Any] = field(repr=False)
+    network: Mapping[str, Any] = field(repr=False)
 
     def policy_for(self, bucket_id: str, collection_id: str) -> Policy:
         """The collection's policy; the most specific setting wins, key by key.

@@ -20,7 +20,7 @@ from kinto_attachment.settings.table import ALIASES, BY_KEY, SECRETIVE, SETTINGS
 
 PREFIX = "attachment."
 RESOURCES = "resources."
-REMOTE = ("aws.", "gcloud.")
+NETWORK = ("aws.", "gcloud.")
 
 
 def parse(raw: Mapping[str, Any]) -> Settings:
@@ -41,11 +41,11 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         else:
             setting = _find(name, value)
             values[setting.key] = _parsed(setting, name, value)
-    own = {k.replace(".", "_"): v for k, v in values.items() if not k.startswith(REMOTE)}
+    own = {k.replace(".", "_"): v for k, v in values.items() if not k.startswith(NETWORK)}
     for key in {field.name for field in fields(Policy)}:
         del own[key]
-    remote = {key: value for key, value in values.items() if key.startswith(REMOTE)}
-    return Settings(policies=_policies(values, overrides), remote=remote, **own)
+    network = {key: value for key, value in values.items() if key.startswith(NETWORK)}
+    return Settings(policies=_policies(values, overrides), network=network, **own)
 
 
 def _own(raw: Mapping[str, Any]) -> dict[str, Any]:

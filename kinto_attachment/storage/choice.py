@@ -116,7 +116,7 @@ def _named(settings: Settings) -> Backend | None:
 
 def _asked(backend: Backend, settings: Settings) -> Any:
     """What the setting says that asks for this store, or nothing."""
-    return {"base_path": settings.base_path, **settings.remote}[backend.setting]
+    return {"base_path": settings.base_path, **settings.network}[backend.setting]
 
 
 def _ours(backend: Backend, settings: Settings) -> Any:
@@ -136,7 +136,7 @@ def _ours(backend: Backend, settings: Settings) -> Any:
             f" install kinto-attachment[{backend.name}]."
         ) from None
     made = getattr(module, backend.class_name)
-    return made.from_settings({**settings.remote, "base_url": settings.base_url}, "")
+    return made.from_settings({**settings.network, "base_url": settings.base_url}, "")
 
 
 def _third_party(config: Configurator, name: str) -> Any:

@@ -22,7 +22,7 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import StoreUnavailable
 from kinto_attachment.storage.local import LocalFileStorage
-from kinto_attachment.storage.remote import MARK
+from kinto_attachment.storage.network import MARK
 from tests.support.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
 from tests.support.processes import BIN, started, write_ini
 from tests.support.storage_parts import port_without_server, s3_settings

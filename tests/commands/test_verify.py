@@ -25,7 +25,7 @@ from kinto_attachment.maintenance.verification.state import StateFile, UnusableS
 from kinto_attachment.maintenance.verification.verifier import Finding, Progress, Verifier
 from kinto_attachment.records.verified import last_result, publish
 from kinto_attachment.rows.links import Link
-from kinto_attachment.storage.remote import MARK
+from kinto_attachment.storage.network import MARK
 from tests.support.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
 from tests.support.processes import started, write_ini
 from tests.support.storage_parts import (

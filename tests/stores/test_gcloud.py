@@ -12,7 +12,7 @@ from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment.storage import StoreFull, StoreUnavailable
 from kinto_attachment.storage.gcloud import GoogleCloudStorage
-from kinto_attachment.storage.remote import PART
+from kinto_attachment.storage.network import PART
 from kinto_attachment.testing import LARGE, new_key, noise, start, write
 from tests.support import storage_parts
 from tests.support.storage_parts import Emulator

@@ -15,7 +15,7 @@ from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import keys
 from kinto_attachment.storage import StoreError, StoreFull, StoreUnavailable
-from kinto_attachment.storage.remote import PART
+from kinto_attachment.storage.network import PART
 from kinto_attachment.storage.s3 import S3FileStorage
 from kinto_attachment.testing import LARGE, new_key, noise, start, write
 from tests.support import storage_parts

@@ -21,7 +21,7 @@ from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Listable, Store
 from kinto_attachment.storage.local import LocalFileStorage
-from kinto_attachment.storage.remote import MARK
+from kinto_attachment.storage.network import MARK
 from kinto_attachment.storage.s3 import S3FileStorage
 from kinto_attachment.targets import Target
 

@@ -215,7 +215,7 @@ def value_of(parsed: Settings, key: str) -> Any:
     """What was read for one row of the table, wherever the settings have it."""
     if key in PER_RESOURCE:
         return getattr(parsed.policy_for("", ""), key)
-    return parsed.remote[key] if key in parsed.remote else getattr(parsed, key.replace(".", "_"))
+    return parsed.network[key] if key in parsed.network else getattr(parsed, key.replace(".", "_"))
 
 
 def parse_one(key: str, value: Any) -> Settings:
@@ -324,7 +324,7 @@ def test_max_size_is_another_spelling_of_max_size_bytes() -> None:
 
 
 def test_aws_bucket_is_another_spelling_of_aws_bucket_name() -> None:
-    assert parse(aws__bucket="pictures").remote["aws.bucket_name"] == "pictures"
+    assert parse(aws__bucket="pictures").network["aws.bucket_name"] == "pictures"
 
 
 # Buckets and collections

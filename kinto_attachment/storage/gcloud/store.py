@@ -24,7 +24,7 @@ from kinto_attachment.disposition import disposition
 from kinto_attachment.storage.gcloud.connection import Connection, store_errors
 from kinto_attachment.storage.gcloud.streams import GoogleReader, GoogleWriter
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
-from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
+from kinto_attachment.storage.network import MARK, NetworkStorage, checked, is_hidden
 from kinto_attachment.storage.removing import remove_each
 
 PAGE = 100
@@ -32,7 +32,7 @@ PAGE = 100
 
 
 @implementer(IStreamingFileStorage)
-class GoogleCloudStorage(RemoteStorage, PyramidGoogleCloudStorage):
+class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
     """pyramid_storage's Google backend, made streaming.
 
     Nothing is sent before the first use: a store that can't be reached stops no start. The

@@ -8,7 +8,7 @@ from google.cloud.storage import Blob
 from kinto_attachment.disposition import disposition
 from kinto_attachment.storage.errors import StoreError
 from kinto_attachment.storage.gcloud.connection import store_errors
-from kinto_attachment.storage.remote import WRITER, PartWriter, Unanswered
+from kinto_attachment.storage.network import WRITER, PartWriter, Unanswered
 
 if TYPE_CHECKING:
     from kinto_attachment.storage.gcloud import GoogleCloudStorage

@@ -17,7 +17,7 @@ from pyramid.exceptions import ConfigurationError
 from pyramid.settings import asbool
 
 from kinto_attachment.storage.errors import StoreFull, StoreSilent, StoreUnavailable
-from kinto_attachment.storage.remote import Unanswered
+from kinto_attachment.storage.network import Unanswered
 
 TIMEOUT = 10.0
 """Seconds: a request and one retry fit into the 30 that clients and proxies usually wait."""

@@ -21,7 +21,7 @@ from kinto_attachment import keys
 from kinto_attachment.disposition import disposition
 from kinto_attachment.storage.errors import StoreUnavailable
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
-from kinto_attachment.storage.remote import MARK, RemoteStorage, checked, is_hidden
+from kinto_attachment.storage.network import MARK, NetworkStorage, checked, is_hidden
 from kinto_attachment.storage.removing import tell_failed
 from kinto_attachment.storage.s3.connection import (
     MISSING,
@@ -37,7 +37,7 @@ PAGE = 1000
 
 
 @implementer(IStreamingFileStorage)
-class S3FileStorage(RemoteStorage, PyramidS3FileStorage):
+class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
     """pyramid_storage's S3 backend, made streaming, and with one client for all threads.
 
     Nothing is sent before the first use: a store that can't be reached stops no start.

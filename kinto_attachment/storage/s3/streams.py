@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from kinto_attachment.disposition import disposition
 from kinto_attachment.storage.interface import CHUNK_SIZE
-from kinto_attachment.storage.remote import WRITER, PartWriter
+from kinto_attachment.storage.network import WRITER, PartWriter
 from kinto_attachment.storage.s3.connection import status_of, store_errors
 
 if TYPE_CHECKING:

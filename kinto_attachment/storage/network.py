@@ -22,7 +22,7 @@ PART = 8 * 1024 * 1024
 last have this very size: Cloudflare's R2 asks for that. S3 takes 10,000 parts: 78 GiB."""
 
 PROBES = ".kinto-attachment-probe"
-"""Folder of the objects that :meth:`RemoteStorage.probe` writes."""
+"""Folder of the objects that :meth:`NetworkStorage.probe` writes."""
 
 MARK = ".kinto-attachment-mark"
 """Key of the object that says whose store it is."""
@@ -49,7 +49,7 @@ def is_hidden(key: str) -> bool:
     return key == MARK or key.startswith(f"{PROBES}/") or keys.unsafe_reason(key) is not None
 
 
-class RemoteStorage(SavesFiles, ABC):
+class NetworkStorage(SavesFiles, ABC):
     """Mixin: the methods that need nothing but the others."""
 
     @abstractmethod
