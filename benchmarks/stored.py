@@ -14,8 +14,8 @@ from benchmarks.table import Row
 from benchmarks.user import COLLECTION, User
 from kinto_attachment import keys
 from kinto_attachment.commands.operators.environment import kinto
-from kinto_attachment.maintenance.garbage import Collector, Report
-from tests.support import processes
+from kinto_attachment.maintenance.garbage import Collector, GarbageReport
+from tests import processes
 
 FIELDS = (
     "jsonb_build_object('attachment', jsonb_build_object('filename', 'a.jpg', 'mimetype',"
@@ -122,7 +122,7 @@ def collector(folder: Path, quick: bool) -> list[Row]:
         own["kinto.attachment.base_path"] = str(files)
         ini = processes.write_ini(folder / "kinto.ini", own)
         with kinto(str(ini)) as registry:
-            collect, report = Collector(registry, grace=-60), Report()
+            collect, report = Collector(registry, grace=-60), GarbageReport()
             by_links = _seconds(lambda: collect.look_at_files(report))
             by_records = _seconds(lambda: collect.look_at_links(report))
     assert (report.files, report.links, report.findings) == (count, count, 0), report

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 __version__ = "10.0.0.dev0"
 
-PARTS = (
+INCLUDED = (
     "http",
     "agreement",
     "maintenance.migration",
@@ -48,5 +48,5 @@ def includeme(config: "Configurator") -> None:
     if parsed.verified_in_heartbeat:
         config.registry.heartbeats["attachments_verified"] = verified
     capability.announce(config, plugin, __version__)
-    for part in PARTS:
-        config.include(f"kinto_attachment.{part}")
+    for module in INCLUDED:
+        config.include(f"kinto_attachment.{module}")

@@ -2,10 +2,10 @@
 
 from pyramid.config import Configurator
 
-PARTS = ("errands", "tween", "flush")
+INCLUDED = ("errands", "tween", "flush")
 
 
 def includeme(config: Configurator) -> None:
     """All of it."""
-    for part in PARTS:
-        config.include(f"kinto_attachment.agreement.{part}")
+    for module in INCLUDED:
+        config.include(f"kinto_attachment.agreement.{module}")

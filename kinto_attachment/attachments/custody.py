@@ -156,7 +156,7 @@ class Custody:
         store = self._store
         if not isinstance(store, Readable):
             return True
-        ours = (links[0].key for links in next(self._rows().files(), []))
+        ours = (links[0].key for links in next(self._rows().links_by_file(), []))
         theirs = (link.key for page in PublishedLinks(self._storage).pages() for link in page)
         for key in chain(islice(ours, SAMPLE), islice(theirs, SAMPLE)):
             try:

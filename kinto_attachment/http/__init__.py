@@ -2,10 +2,10 @@
 
 from pyramid.config import Configurator
 
-PARTS = ("openapi", "default_bucket", "routes", "signed_urls")
+INCLUDED = ("openapi", "default_bucket", "routes", "signed_urls")
 
 
 def includeme(config: Configurator) -> None:
     """All of it."""
-    for part in PARTS:
-        config.include(f"kinto_attachment.http.{part}")
+    for module in INCLUDED:
+        config.include(f"kinto_attachment.http.{module}")

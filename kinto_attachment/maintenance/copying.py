@@ -41,7 +41,7 @@ PROBLEMS = {
 
 
 @dataclass
-class Report:
+class CopyReport:
     """What became of the files.
 
     :param present: those that the destination had already.
@@ -97,7 +97,7 @@ class Copier:
         self._tick = tick
         self._stop = threading.Event()
 
-    def copy(self, report: Report) -> None:
+    def copy(self, report: CopyReport) -> None:
         """Copy what is not there yet; ``report`` counts as it goes.
 
         :raises kinto_attachment.storage.StoreError: as a store failed.
@@ -105,7 +105,7 @@ class Copier:
         settle = partial(self._settle, report=report)
         walk(self._rows, self._copy, settle, jobs=self._jobs, stop=self._stop.set)
 
-    def _settle(self, outcomes: Iterator[tuple[list[Link], str]], report: Report) -> None:
+    def _settle(self, outcomes: Iterator[tuple[list[Link], str]], report: CopyReport) -> None:
         problems = []
         for links, outcome in outcomes:
             self._tick(1)
@@ -118,7 +118,7 @@ class Copier:
                 problems.append((links[0], outcome))
         self._tell(problems, report)
 
-    def _tell(self, problems: list[tuple[Link, str]], report: Report) -> None:
+    def _tell(self, problems: list[tuple[Link, str]], report: CopyReport) -> None:
         """Only of files that are still named: the others went while they were copied."""
         with transaction.manager:
             still = self._rows.held({link.file_id for link, _ in problems})

@@ -32,7 +32,7 @@ AT_ONCE = 100
 
 
 @dataclass
-class Report:
+class GarbageReport:
     """What was found and removed. ``orphans``: files of ours that no link names; ``expired``:
     links of old files that were kept for as long as ``keep_old_files`` says."""
 
@@ -87,14 +87,14 @@ class Collector:
         self.before = self._now - grace
         self._tick = tick
 
-    def look(self) -> Report:
+    def look(self) -> GarbageReport:
         """Count, and change nothing."""
-        report = Report()
+        report = GarbageReport()
         self.look_at_links(report)
         self.look_at_files(report)
         return report
 
-    def look_at_links(self, report: Report) -> None:
+    def look_at_links(self, report: GarbageReport) -> None:
         """Count links, and those that no record backs."""
         for page, dead in self.dead_links():
             report.links += len(page)
@@ -102,13 +102,13 @@ class Collector:
             report.expired += expired
             report.dead_links += len(dead) - expired
 
-    def look_at_files(self, report: Report) -> None:
+    def look_at_files(self, report: GarbageReport) -> None:
         """Count files, and those that no link names."""
         for files, orphans in self._orphans():
             report.files += files
             report.orphans += len(orphans)
 
-    def act(self, report: Report, ceiling: float = 100) -> None:
+    def act(self, report: GarbageReport, ceiling: float = 100) -> None:
         """Remove: dead links first, since their files are orphans from then on.
 
         :param ceiling: per cent of the files that were counted; what has come to be found since

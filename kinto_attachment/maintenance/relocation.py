@@ -78,7 +78,7 @@ class Change:
 
 
 @dataclass
-class Report:
+class RelocationReport:
     """What changes, or was changed: ``records``, and ``kept`` old files, which have none."""
 
     records: int = 0
@@ -112,7 +112,7 @@ class Relocation:
         self._refused = refused
         self._tick = tick
 
-    def changes(self, report: Report) -> Iterator[Change]:
+    def changes(self, report: RelocationReport) -> Iterator[Change]:
         """What is to change; ``report`` counts what can't be.
 
         A change may be applied while iterating: links keep their places, which pages go by.
@@ -126,7 +126,7 @@ class Relocation:
                 else:
                     yield change
 
-    def apply(self, change: Change, report: Report) -> None:
+    def apply(self, change: Change, report: RelocationReport) -> None:
         """Write record and link in one transaction; ``report`` counts.
 
         Nothing is done where the record has changed or gone meanwhile.
@@ -149,7 +149,7 @@ class Relocation:
             return
         self._refuse(change, "others write it all the time: run it again.", report)
 
-    def _refuse(self, change: Change, reason: str, report: Report) -> None:
+    def _refuse(self, change: Change, reason: str, report: RelocationReport) -> None:
         report.refused += 1
         self._refused(change.link.record_uri, reason)
 

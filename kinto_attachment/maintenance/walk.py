@@ -31,7 +31,7 @@ def walk(
     """
     with ThreadPoolExecutor(jobs) as threads:
         try:
-            for page in page_by_page(rows.files(after), lambda page: page):
+            for page in page_by_page(rows.links_by_file(after), lambda page: page):
                 settle(zip(page, threads.map(look, page), strict=True))
         except BaseException:
             stop()

@@ -108,7 +108,7 @@ class Rows(Protocol):
         """All links, of every state, page by page, in the order of their records; also safe to
         remove while iterating."""
 
-    def files(self, after: str = "") -> Iterator[list[list[Link]]]:
+    def links_by_file(self, after: str = "") -> Iterator[list[list[Link]]]:
         """All files that records name or that are kept, page by page, in the order of their
         ids: of each one link for every collection and state that holds it.
 

@@ -89,7 +89,7 @@ class MemoryRows:
         """See :class:`kinto_attachment.rows.Rows`."""
         return _pages(sorted(self._links("/*"), key=lambda link: link.parent))
 
-    def files(self, after: str = "") -> Iterator[list[list[Link]]]:
+    def links_by_file(self, after: str = "") -> Iterator[list[list[Link]]]:
         """See :class:`kinto_attachment.rows.Rows`."""
         found = [link for link in self._links("/*") if link.state is not State.RELEASED]
         links = sorted(found, key=lambda link: (link.file_id, link.parent))

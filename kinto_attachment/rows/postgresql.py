@@ -185,7 +185,7 @@ class PostgreSQLRows:
         """See :class:`kinto_attachment.rows.Rows`."""
         return self._pages("/")
 
-    def files(self, after: str = "") -> Iterator[list[list[Link]]]:
+    def links_by_file(self, after: str = "") -> Iterator[list[list[Link]]]:
         """See :class:`kinto_attachment.rows.Rows`."""
         statement = f"""
         WITH page AS (

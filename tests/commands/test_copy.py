@@ -17,7 +17,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
-from kinto_attachment.maintenance.copying import Copier, Report
+from kinto_attachment.maintenance.copying import Copier, CopyReport
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import StoreUnavailable
@@ -333,7 +333,7 @@ def test_a_file_that_goes_meanwhile_is_no_finding(
         server.release()  # This runs in a thread of the copy.
 
     store.interfere = interfere
-    report = Report()
+    report = CopyReport()
 
     copier(server, tmp_path / "files", store).copy(report)
 
@@ -353,12 +353,12 @@ def test_a_file_that_a_working_store_does_not_give_out_is_a_finding(
         raise error
 
     store.interfere = interfere
-    report = Report()
+    report = CopyReport()
 
     copier(server, tmp_path / "files", store, lambda *told: found.append(told[0])).copy(report)
 
     assert found == ["unreadable"]
-    assert report == Report(copied=1, findings=1, bytes=1)
+    assert report == CopyReport(copied=1, findings=1, bytes=1)
 
 
 def test_a_store_that_goes_away_ends_the_copy(server: Server, tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_a_store_that_goes_away_ends_the_copy(server: Server, tmp_path: Path) ->
         raise StoreUnavailable("away")
 
     store.interfere = interfere
-    report = Report()
+    report = CopyReport()
 
     with pytest.raises(StoreUnavailable, match="away"):
         copier(server, tmp_path / "files", store).copy(report)
@@ -386,9 +386,9 @@ def test_a_store_that_goes_away_ends_the_copy(server: Server, tmp_path: Path) ->
 
 def test_two_at_once_copy_everything_and_find_nothing(server: Server, tmp_path: Path) -> None:
     upload(server, {f"{number}.txt": b"%d" % number * 1000 for number in range(40)})
-    reports = [Report(), Report()]
+    reports = [CopyReport(), CopyReport()]
 
-    def run(report: Report) -> None:
+    def run(report: CopyReport) -> None:
         copier(server, tmp_path / "files").copy(report)
         server.release()
 

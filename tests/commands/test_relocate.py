@@ -14,7 +14,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
-from kinto_attachment.maintenance.relocation import Change, Move, Relocation, Report
+from kinto_attachment.maintenance.relocation import Change, Move, Relocation, RelocationReport
 from kinto_attachment.rows.links import Link
 from tests.faults.harness import Database
 from tests.support.parts import (
@@ -232,7 +232,7 @@ def test_listeners_see_the_change_after_its_commit_too(
         registry.registerHandler(
             lambda event: seen.append(event.payload["user_id"]), (AfterResourceChanged,)
         )
-        relocation, report = Relocation(registry, Move(OLD, NEW), print), Report()
+        relocation, report = Relocation(registry, Move(OLD, NEW), print), RelocationReport()
         for change in relocation.changes(report):
             relocation.apply(change, report)
 
@@ -312,7 +312,7 @@ def test_after_it_files_go_with_their_records_as_before(
 
 
 def first_change(server: Server, relocation: Relocation) -> Change:
-    (change,) = relocation.changes(Report())
+    (change,) = relocation.changes(RelocationReport())
     return change
 
 
@@ -326,7 +326,7 @@ def relocation(ini: Callable[..., str]) -> Iterator[Relocation]:
 
 def test_a_field_that_is_written_meanwhile_is_kept(server: Server, relocation: Relocation) -> None:
     server.as_user().upload()
-    change, report = first_change(server, relocation), Report()
+    change, report = first_change(server, relocation), RelocationReport()
     server.as_user().json("patch", RECORD, {"data": {"title": "new"}})
 
     relocation.apply(change, report)
@@ -343,7 +343,7 @@ def test_a_record_that_has_another_file_or_none_meanwhile_is_left_alone(
 ) -> None:
     client = server.as_user()
     client.upload()
-    change, report = first_change(server, relocation), Report()
+    change, report = first_change(server, relocation), RelocationReport()
     if operation == "replace":
         client.upload(content=b"new")
     else:
@@ -352,7 +352,7 @@ def test_a_record_that_has_another_file_or_none_meanwhile_is_left_alone(
 
     relocation.apply(change, report)
 
-    assert report == Report()
+    assert report == RelocationReport()
     assert rows(database) == before
     server.assert_agreement()
 
@@ -379,14 +379,14 @@ def test_where_record_and_link_disagree_nothing_is_made_of_it(
     fault: Callable[[Server], None],
 ) -> None:
     server.as_user().upload()
-    change, report = first_change(server, relocation), Report()
+    change, report = first_change(server, relocation), RelocationReport()
     fault(server)
     before = rows(database)
 
     relocation.apply(change, report)
 
     assert relocate() == 0
-    assert report == Report()
+    assert report == RelocationReport()
     assert rows(database) == before
 
 
@@ -396,7 +396,7 @@ def test_an_update_that_is_about_to_be_committed_is_waited_for_and_not_lost(
     import psycopg2
 
     server.as_user().upload()
-    change, report = first_change(server, relocation), Report()
+    change, report = first_change(server, relocation), RelocationReport()
     other = psycopg2.connect(postgresql)
     with other.cursor() as cursor:
         cursor.execute(

@@ -22,7 +22,7 @@ from kinto_attachment import keys
 from kinto_attachment.commands import main
 from kinto_attachment.maintenance.verification.pace import Pace, Stopped, rate_of
 from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
-from kinto_attachment.maintenance.verification.verifier import Finding, Progress, Verifier
+from kinto_attachment.maintenance.verification.verifier import Damage, Progress, Verifier
 from kinto_attachment.records.verified import last_result, publish
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage.network import MARK
@@ -267,8 +267,8 @@ def test_a_file_that_is_replaced_or_deleted_meanwhile_is_no_finding(server: Serv
     for number in range(4):
         owner.upload(f"{COLLECTION}/records/r{number}/attachment", b"old")
     with transaction.manager:
-        links = [link for page in server.rows().files() for (link,) in page]
-    found: list[Finding] = []
+        links = [link for page in server.rows().links_by_file() for (link,) in page]
+    found: list[Damage] = []
 
     def work_on(_: float) -> None:
         """When the second file was read: the page of links is known, the others are not read."""
@@ -557,7 +557,7 @@ def test_an_interruption_leaves_no_file_open(server: Server) -> None:
         change(server, link, b"large" * 10**6)
     path_of(server, links[0]).unlink()
 
-    def interrupt(_: Finding) -> None:
+    def interrupt(_: Damage) -> None:
         while not open_files(server):
             pass
         raise KeyboardInterrupt

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 import transaction
 
-from kinto_attachment.maintenance.garbage import Collector, Report
+from kinto_attachment.maintenance.garbage import Collector, GarbageReport
 from kinto_attachment.storage import StoreFull, StoreUnavailable
 from tests.support.parts import Server
 
@@ -35,12 +35,12 @@ FUTURE = -60.0
 """A grace period, in seconds, under which everything counts as old."""
 
 
-def collect(server: Server, grace: float = FUTURE) -> Report:
+def collect(server: Server, grace: float = FUTURE) -> GarbageReport:
     """``kinto-attachment gc --delete`` in this process."""
     return collect_with(server.registry, grace)
 
 
-def collect_with(registry: Any, grace: float) -> Report:
+def collect_with(registry: Any, grace: float) -> GarbageReport:
     """The same for an application that is no :class:`Server`."""
     collector = Collector(registry, grace)
     report = collector.look()

@@ -106,9 +106,9 @@ def test_everything_and_files_are_read_to_their_end(rows: Rows) -> None:
     rows.add(links)
 
     assert len([k for page in rows.everything() for k in page]) == len(links)
-    assert len([k for page in rows.files() for (k,) in page]) == len(links)
+    assert len([k for page in rows.links_by_file() for (k,) in page]) == len(links)
     middle = sorted(k.file_id for k in links)[MORE]
-    assert len([k for page in rows.files(middle) for (k,) in page]) == PAGE - 1
+    assert len([k for page in rows.links_by_file(middle) for (k,) in page]) == PAGE - 1
 
 
 def test_a_file_comes_once_for_each_collection_however_many_records_hold_it(rows: Rows) -> None:
@@ -116,7 +116,7 @@ def test_a_file_comes_once_for_each_collection_however_many_records_hold_it(rows
     rows.add([link(f"{COLLECTION}/records/r{n}", file_id) for n in range(PAGE + MORE)])
     rows.add([link(f"{OTHER}/records/r", file_id), link(file_id=file_id, state=State.KEPT)])
 
-    (found,) = [links for page in rows.files() for links in page]
+    (found,) = [links for page in rows.links_by_file() for links in page]
 
     assert len(found) == 3
     assert rows.collections_with(file_id) == sorted([COLLECTION, OTHER])

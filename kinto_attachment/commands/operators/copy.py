@@ -33,10 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto.core.storage.exceptions import BackendError
 
     from kinto_attachment.commands.operators.environment import kinto
-    from kinto_attachment.maintenance.copying import Report
+    from kinto_attachment.maintenance.copying import CopyReport
     from kinto_attachment.storage import StoreError
 
-    report = Report()
+    report = CopyReport()
     with kinto(arguments.ini) as registry, kinto(arguments.to) as other:
         try:
             refusal = _refusal(registry, other)

@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto.core.utils import sqlalchemy
 
     from kinto_attachment.commands.operators.environment import kinto
-    from kinto_attachment.maintenance.relocation import Move, Report
+    from kinto_attachment.maintenance.relocation import Move, RelocationReport
 
-    move, report = Move(arguments.old, arguments.new), Report()
+    move, report = Move(arguments.old, arguments.new), RelocationReport()
     refusal = move.mistake()
     if refusal is None:
         with kinto(arguments.ini) as registry:

@@ -22,7 +22,7 @@ from kinto_attachment.commands.reporting import (
 
 if TYPE_CHECKING:
     from kinto_attachment.maintenance.verification.state import StateFile
-    from kinto_attachment.maintenance.verification.verifier import Finding, Progress
+    from kinto_attachment.maintenance.verification.verifier import Damage, Progress
 
 NAME = "verify"
 
@@ -133,18 +133,18 @@ def _advice(arguments: argparse.Namespace) -> str:
     return "Run it again: it begins anew, but with --state FILE it would go on."
 
 
-def _tell(finding: "Finding") -> None:
-    whose = "an old file of" if finding.link.kept else "of"
-    sentence = SENTENCES[finding.problem].format(finding)
+def _tell(damage: "Damage") -> None:
+    whose = "an old file of" if damage.link.kept else "of"
+    sentence = SENTENCES[damage.problem].format(damage)
     # At once: what the state counts must have been told.
-    told = f"{finding.link.key} {whose} {finding.link.record_uri}: {sentence}"
+    told = f"{damage.link.key} {whose} {damage.link.record_uri}: {sentence}"
     print(printable(told), flush=True)
 
 
-def _tell_json(finding: "Finding") -> None:
-    link = finding.link
-    told = {"problem": finding.problem, "key": link.key, "record": link.record_uri}
-    seen = {"kept": link.kept, "expected": finding.expected, "found": finding.found}
+def _tell_json(damage: "Damage") -> None:
+    link = damage.link
+    told = {"problem": damage.problem, "key": link.key, "record": link.record_uri}
+    seen = {"kept": link.kept, "expected": damage.expected, "found": damage.found}
     print(json.dumps({**told, **seen}), flush=True)
 
 

@@ -40,7 +40,7 @@ class StateFile:
         return self.progress
 
     def keep(self, progress: Progress) -> None:
-        """Note a new progress. It is written every now and then, and after each finding at
+        """Note a new progress. It is written every now and then, and after each damaged file at
         once, so that none is told twice. Raises :class:`UnusableState`."""
         news = progress.damaged != self.progress.damaged
         self.progress = progress

@@ -41,7 +41,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Damage:
     """A file that is not what its link says.
 
     :param problem: ``missing``; ``size`` or ``hash``, which differ; ``unreadable``: the store
@@ -61,7 +61,7 @@ class Verifier:
 
     :param share: 1 for all files; else each one is looked at with this probability.
     :param jobs: files that are read at once.
-    :param found: called with each :class:`Finding`.
+    :param found: called with each :class:`Damage`.
     :param keep: called with the new :class:`Progress` after each file.
     """
 
@@ -73,7 +73,7 @@ class Verifier:
         share: float = 1,
         jobs: int = 4,
         pace: Pace,
-        found: Callable[[Finding], object],
+        found: Callable[[Damage], object],
         keep: Callable[[Progress], object] = lambda _: None,
     ) -> None:
         self._rows = rows
@@ -90,7 +90,7 @@ class Verifier:
         :raises kinto_attachment.storage.StoreError: the store does not work.
         """
 
-        def settle(looks: Iterator[tuple[list[Link], tuple[int, Finding | None] | None]]) -> None:
+        def settle(looks: Iterator[tuple[list[Link], tuple[int, Damage | None] | None]]) -> None:
             nonlocal progress
             for links, look in looks:
                 progress = self._settled(progress, links[0], look)
@@ -107,18 +107,18 @@ class Verifier:
         return progress
 
     def _settled(
-        self, progress: Progress, link: Link, look: tuple[int, Finding | None] | None
+        self, progress: Progress, link: Link, look: tuple[int, Damage | None] | None
     ) -> Progress:
         done = replace(progress, after=link.file_id, total=progress.total + 1)
         if look is None:
             return done
-        size, finding = look
-        if finding:
+        size, damage = look
+        if damage:
             if not self._is_named(link):
                 return replace(done, gone=done.gone + 1)
-            if finding.problem == "unreadable":
+            if damage.problem == "unreadable":
                 self._store.probe()  # It raises where it is not this file alone.
-            self._found(finding)
+            self._found(damage)
             done = replace(done, damaged=done.damaged + 1)
         return replace(done, files=done.files + 1, bytes=done.bytes + size)
 
@@ -127,7 +127,7 @@ class Verifier:
         with transaction.manager:
             return bool(self._rows.held([link.file_id]))
 
-    def _look(self, links: list[Link]) -> tuple[int, Finding | None] | None:
+    def _look(self, links: list[Link]) -> tuple[int, Damage | None] | None:
         """Bytes read and what was found; None for a file outside of the sample. Runs in a
         thread, without the database."""
         if _draw() >= self._share:
@@ -136,11 +136,11 @@ class Verifier:
         try:
             size, digest = self._read(link.key)
         except (FileNotFoundError, UnsafeKey):
-            return 0, Finding("missing", link, link.size, None)
+            return 0, Damage("missing", link, link.size, None)
         except (StoreError, OSError) as error:
-            return 0, Finding("unreadable", link, link.size, str(error))
+            return 0, Damage("unreadable", link, link.size, str(error))
         differences = (_difference(link, size, digest) for link in links)
-        return size, next((finding for finding in differences if finding), None)
+        return size, next((damage for damage in differences if damage), None)
 
     def _read(self, key: str) -> tuple[int, str]:
         """Size and SHA-256 of a file."""
@@ -150,7 +150,7 @@ class Verifier:
             return size_and_sha256(self._store, key, self._pace.spend)
 
 
-def _difference(link: Link, size: int, digest: str) -> Finding | None:
+def _difference(link: Link, size: int, digest: str) -> Damage | None:
     if size != link.size:
-        return Finding("size", link, link.size, size)
-    return Finding("hash", link, link.hash, digest) if digest != link.hash else None
+        return Damage("size", link, link.size, size)
+    return Damage("hash", link, link.hash, digest) if digest != link.hash else None
