@@ -25,7 +25,7 @@ from kinto_attachment.storage import Store, StoreError
 logger = logging.getLogger(__name__)
 
 MAX_REMOVALS = 10_000
-"""FileChanges removed inside one response; what is beyond is left to ``kinto-attachment gc``."""
+"""Files removed inside one response; what is beyond is left to ``kinto-attachment gc``."""
 
 
 class Fate(Enum):
@@ -168,4 +168,4 @@ class FileChanges:
         try:
             self._store.delete_many(doomed)
         except StoreError as error:
-            logger.error("FileChanges are left to gc: %s", error)
+            logger.error("Files are left to gc: %s", error)
