@@ -16,7 +16,12 @@ INCLUDED = (
 
 
 def includeme(config: "Configurator") -> None:
-    """Wire the plugin into Kinto.
+    """Wire the plugin into Kinto, which calls this for what its ini includes.
+
+    .. code-block:: ini
+
+        kinto.includes = kinto_attachment
+        kinto.attachment.base_path = /var/lib/kinto/files
 
     :raises pyramid.exceptions.ConfigurationError: for a wrong setting, with a sentence that
         says what to write instead.

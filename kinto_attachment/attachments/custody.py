@@ -183,7 +183,7 @@ def _are_one(marked: dict[str, Any], own: dict[str, Any]) -> bool:
 
 
 def refusal(registry: Any) -> str | None:
-    """See :meth:`Custody.refusal`; for commands, in a transaction of its own."""
+    """Why no command may remove files now, or None: asked in a transaction of its own."""
     with transaction.manager:
         reason: str | None = registry.attachments.custody.refusal()
     return reason

@@ -1,7 +1,7 @@
-"""Signed links: what opens one file of one record, without credentials, for some time.
+"""Signed URLs: what opens one file of one record, without credentials, for some time.
 
 The signature is an HMAC-SHA256 over the record, the file's id, its hash and the time of expiry.
-A replaced file has another id and another hash, so a link dies with its file.
+A replaced file has another id and another hash, so the URL dies with its file.
 """
 
 import hmac
@@ -17,7 +17,7 @@ _TOKEN = re.compile(r"(?P<file_id>[0-9a-f-]{36})\.(?P<expires>[0-9]{1,12})\.(?P<
 
 @dataclass(frozen=True)
 class Token:
-    """What a link carries. ``expires``: seconds since 1970."""
+    """What a signed URL carries. ``expires``: seconds since 1970."""
 
     file_id: str
     expires: int

@@ -60,7 +60,7 @@ Open the file: put {url} before the record's `location`.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument(
         "--port",
         type=_port,
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     directory = os.path.abspath(arguments.directory)
     with _take(directory):
         server = _listen(_application(directory), arguments.port)

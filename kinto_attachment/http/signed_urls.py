@@ -1,7 +1,7 @@
-"""``…/attachment/link``: makes signed links, and serves the files that they are for.
+"""``…/attachment/link``: makes signed URLs, and serves the files that they are for.
 
-A link is a URL of the plugin's own, for every store: so it can die with its file, and HEAD and
-ranges work. For a store that signs URLs itself it redirects to one of those.
+They are URLs of the plugin's own, for every store: so they can die with their file, and HEAD and
+ranges work. For a store that signs URLs itself they redirect to one of those.
 """
 
 import time
@@ -70,7 +70,7 @@ def create(request: Request) -> Any:
 
 
 def follow(request: Request) -> Response:
-    """Serve the file that a signed link is for."""
+    """Serve the file that a signed URL is for."""
     refuse_in_batch(request)
     plugin, target = Plugin.of(request), routes.target_of(request)
     token = Token.read(request.matchdict["token"])

@@ -22,7 +22,7 @@ _MAKING = threading.Lock()
 
 
 class MemoryRows:
-    """See :class:`kinto_attachment.rows.Rows`."""
+    """Links and records by Kinto's own storage, under one lock for all."""
 
     def __init__(self, storage: Any) -> None:
         self._storage = storage
@@ -30,48 +30,48 @@ class MemoryRows:
             self._lock = _LOCKS.setdefault(storage, threading.RLock())
 
     def atomically(self) -> Any:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Under the one lock, so that nobody sees half of it."""
         return self._lock
 
     def turn(self) -> Any:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Under the one lock, which may be taken again by who has it."""
         return self._lock
 
     def outcome(self, transaction_id: str) -> bool | None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """None: there are no transactions."""
         return None
 
     def identity(self) -> dict[str, Any] | None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """None: it lives no longer than its process."""
         return None
 
     # Links
 
     def of_records(self, record_uris: Collection[str]) -> list[Link]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The links of these records."""
         return [link for uri in record_uris for link in self._links(f"{State.HELD}{uri}")]
 
     def to_files(self, file_ids: Collection[str]) -> list[Link]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The links to these files."""
         if not file_ids:
             return []
         found = self._links("*", [Filter("id", list(file_ids), COMPARISON.IN)])
         return sorted(found, key=lambda link: (link.file_id, link.parent))
 
     def held(self, file_ids: Collection[str]) -> set[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Those of these files that a record names or that are kept."""
         links = self.to_files(file_ids)
         return {link.file_id for link in links if link.state is not State.RELEASED}
 
     def collections_with(self, file_id: str) -> list[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The URIs of the collections that hold the file."""
         links = [link for link in self.to_files([file_id]) if link.state is State.HELD]
         return sorted({link.target.collection_uri for link in links})
 
     def sources(
         self, file_id: str, collection_uris: Collection[str] | None, most: int, value: Any = None
     ) -> list[Link]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Up to ``most`` links to the file whose records name it now."""
         return [
             link
             for link in self.to_files([file_id])
@@ -82,15 +82,15 @@ class MemoryRows:
         ][:most]
 
     def below(self, uri: str) -> Iterator[list[Link]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The links below a bucket or a collection, page by page."""
         return _pages(self._links(f"{State.HELD}{uri}/*"))
 
     def everything(self) -> Iterator[list[Link]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """All links, page by page, in the order of their records."""
         return _pages(sorted(self._links("/*"), key=lambda link: link.parent))
 
     def links_by_file(self, after: str = "") -> Iterator[list[list[Link]]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """All files that are named or kept, page by page, in the order of their ids."""
         found = [link for link in self._links("/*") if link.state is not State.RELEASED]
         links = sorted(found, key=lambda link: (link.file_id, link.parent))
         for_each = (
@@ -101,15 +101,15 @@ class MemoryRows:
         return _pages(for_each)
 
     def any_links(self) -> bool:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Whether there is a link at all."""
         return bool(self._links("/*"))
 
     def lock(self, file_ids: Collection[str] | None) -> str | None:
-        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+        """Nothing to lock: there is one lock, :meth:`turn`."""
         return None
 
     def add(self, links: Collection[Link]) -> None:
-        """See :class:`kinto_attachment.rows.Rows`. Kinto's ``update`` also creates."""
+        """Write links: Kinto's ``update`` also creates."""
         for link in links:
             self._storage.update(
                 resource_name=RESOURCE,
@@ -119,7 +119,7 @@ class MemoryRows:
             )
 
     def remove(self, links: Collection[Link]) -> tuple[list[Link], set[str]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Remove links that still say the same; returns them, and which files others hold."""
         with self._lock:
             removed = [link for link in links if link in self._links(link.parent)]
             for link in removed:
@@ -134,7 +134,7 @@ class MemoryRows:
     # Records
 
     def touched(self, targets: Collection[Target]) -> TouchedRows:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The records that a transaction touched, with their links."""
         records = {
             target.uri: RecordRow(target, copy.deepcopy(record_field.value_of(record)))
             for target in targets
@@ -145,11 +145,11 @@ class MemoryRows:
     def written_under(
         self, record_ids: Collection[str], collection_uris: Collection[str]
     ) -> list[Target]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """All places where these records may be: nobody knows who wrote them."""
         return targets_in(record_ids, collection_uris)
 
     def values(self, record_uris: Collection[str]) -> dict[str, Any]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The ``attachment`` of each of these records, by URI."""
         return {
             uri: record_field.value_of(record)
             for uri in record_uris
@@ -157,35 +157,35 @@ class MemoryRows:
         }
 
     def records_with_attachment(self) -> Iterator[list[RecordRow]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """All records that have an ``attachment``, page by page."""
         return _pages(self._attached())
 
     def locations(self, wanted: Collection[str]) -> set[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Those of these locations that any record names."""
         values = [row.value for row in self._attached()]
         found = {value.get("location") for value in values if isinstance(value, dict)}
         return {location for location in wanted if location in found}
 
     def lock_record(self, target: Target) -> LockedRecord | None:
-        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+        """The record; None where there is none. There is one lock, :meth:`turn`."""
         record = self._record(target)
         if record is None:
             return None
         return LockedRecord(record_field.value_of(record), record["last_modified"])
 
     def exists(self, uri: str) -> bool:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Whether there is a bucket or a collection under this URI."""
         parent, plural, object_id = uri.rsplit("/", 2)
         return self._get(plural[:-1], parent, object_id) is not None
 
     def share_parents(self, collection_uris: Collection[str]) -> None:
-        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+        """Nothing to lock: there is one lock, :meth:`turn`."""
 
     def lock_parents(self, uris: Collection[str] | None) -> None:
-        """See :class:`kinto_attachment.rows.Rows`: there is one lock, :meth:`turn`."""
+        """Nothing to lock: there is one lock, :meth:`turn`."""
 
     def existing(self, collection_uris: Collection[str]) -> set[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Those of these collections that exist, with their buckets."""
         return {
             uri
             for uri in collection_uris
@@ -193,7 +193,7 @@ class MemoryRows:
         }
 
     def drop_left_behind(self, uri: str) -> None:
-        """See :class:`kinto_attachment.rows.Rows`: nothing is capped here."""
+        """Nothing to delete: Kinto's memory caps no deletion."""
 
     def _attached(self) -> list[RecordRow]:
         found = []

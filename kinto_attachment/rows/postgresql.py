@@ -57,7 +57,7 @@ _RECORD = "r.parent_id = t.parent AND r.id = t.id AND r.resource_name = 'record'
 
 
 class PostgreSQLRows:
-    """See :class:`kinto_attachment.rows.Rows`.
+    """Links and records by SQL of our own, in the transaction of Kinto's session.
 
     :param client: the one of Kinto's storage, ``storage.client``.
     """
@@ -69,7 +69,7 @@ class PostgreSQLRows:
 
     @contextlib.contextmanager
     def atomically(self) -> Iterator[None]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The request's transaction; one of our own where Kinto commits each step by itself."""
         if not self._commits_each_step or self._session is not None:
             yield  # The request's own transaction is one already.
             return
@@ -84,12 +84,12 @@ class PostgreSQLRows:
             session.close()
 
     def turn(self) -> contextlib.nullcontext[None]:
-        """See :class:`kinto_attachment.rows.Rows`: rows are locked instead."""
+        """Nothing to wait for: rows are locked instead."""
         return contextlib.nullcontext()
 
     def outcome(self, transaction_id: str) -> bool | None:
-        """See :class:`kinto_attachment.rows.Rows`. Asks over a connection of its own: the one
-        of the transaction may be lost."""
+        """Whether a transaction was committed. Asks over a connection of its own: the one of the
+        transaction may be lost."""
         engine = self._client.session_factory.session_factory.kw["bind"]
         statement = sqlalchemy.text("SELECT pg_xact_status(CAST(:xid AS xid8)) AS status")
         try:
@@ -100,7 +100,7 @@ class PostgreSQLRows:
         return {"committed": True, "aborted": False}.get(status)
 
     def identity(self) -> dict[str, Any] | None:
-        """See :class:`kinto_attachment.rows.Rows`: PostgreSQL's cluster, and its database there.
+        """What tells this database from others: PostgreSQL's cluster, and its database there.
 
         Both are others in a dump that was restored; a physical clone has the same.
         """
@@ -118,7 +118,7 @@ class PostgreSQLRows:
     # Links
 
     def of_records(self, record_uris: Collection[str]) -> list[Link]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The links of these records."""
         statement = f"""
         SELECT {_LINK} FROM objects o
          WHERE o.resource_name = 'attachments' AND o.parent_id = ANY(CAST(:parents AS text[]))
@@ -127,7 +127,7 @@ class PostgreSQLRows:
         return _links(self._read(statement, parents=parents)) if parents else []
 
     def to_files(self, file_ids: Collection[str]) -> list[Link]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The links to these files."""
         statement = f"""
         SELECT {_LINK} FROM objects o WHERE o.id = ANY(CAST(:ids AS text[])) AND {_OURS}
          ORDER BY o.id, o.parent_id
@@ -135,7 +135,7 @@ class PostgreSQLRows:
         return _links(self._read(statement, ids=list(file_ids))) if file_ids else []
 
     def held(self, file_ids: Collection[str]) -> set[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Those of these files that a record names or that are kept."""
         statement = f"""
         SELECT wanted.id FROM unnest(CAST(:ids AS text[])) AS wanted(id)
          WHERE EXISTS (SELECT 1 FROM objects o WHERE o.id = wanted.id
@@ -144,7 +144,7 @@ class PostgreSQLRows:
         return {row.id for row in self._read(statement, ids=list(file_ids))} if file_ids else set()
 
     def collections_with(self, file_id: str) -> list[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The URIs of the collections that hold the file."""
         statement = f"""
         SELECT DISTINCT {_COLLECTION} AS uri FROM objects o
          WHERE o.id = :id AND o.resource_name = 'attachments'
@@ -156,7 +156,7 @@ class PostgreSQLRows:
     def sources(
         self, file_id: str, collection_uris: Collection[str] | None, most: int, value: Any = None
     ) -> list[Link]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Up to ``most`` links to the file whose records name it now."""
         statement = f"""
         SELECT {_LINK} FROM objects o
           JOIN objects r ON r.parent_id = {_COLLECTION}
@@ -178,15 +178,15 @@ class PostgreSQLRows:
         return _links(self._read(statement, **wanted))
 
     def below(self, uri: str) -> Iterator[list[Link]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The links below a bucket or a collection, page by page."""
         return self._pages(f"{State.HELD}{uri}/")
 
     def everything(self) -> Iterator[list[Link]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """All links, page by page, in the order of their records."""
         return self._pages("/")
 
     def links_by_file(self, after: str = "") -> Iterator[list[list[Link]]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """All files that are named or kept, page by page, in the order of their ids."""
         statement = f"""
         WITH page AS (
             SELECT DISTINCT o.id FROM objects o WHERE o.id > :after AND {_HELD_ROWS}
@@ -202,11 +202,15 @@ class PostgreSQLRows:
             yield [list(links) for _, links in groupby(page, lambda link: link.file_id)]
 
     def any_links(self) -> bool:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Whether there is a link at all."""
         return bool(self._read(f"SELECT 1 FROM objects o WHERE {_OURS} LIMIT 1"))
 
     def lock(self, file_ids: Collection[str] | None) -> str | None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Take the advisory locks of these files; returns the transaction's id, if it has one.
+
+        :raises kinto.core.storage.exceptions.BackendError: under an isolation level that shows
+            what was before the lock.
+        """
         if file_ids is None or len(file_ids) > LOCKED_SINGLY:
             shares = set(range(SHARES))
         else:
@@ -224,7 +228,7 @@ class PostgreSQLRows:
         return rows[0].transaction_id if rows else None
 
     def add(self, links: Collection[Link]) -> None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Write links; one that is there is replaced."""
         statement = """
         INSERT INTO objects (id, parent_id, resource_name, data, deleted)
         SELECT t.id, t.parent, :resource, CAST(t.data AS jsonb), FALSE
@@ -238,7 +242,7 @@ class PostgreSQLRows:
             self._write(statement, resource=RESOURCE, **_columns(once))
 
     def remove(self, links: Collection[Link]) -> tuple[list[Link], set[str]]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Remove links that still say the same; returns them, and which files others hold."""
         statement = """
         DELETE FROM objects o
          USING unnest(CAST(:ids AS text[]), CAST(:parents AS text[]), CAST(:data AS text[]))
@@ -257,7 +261,7 @@ class PostgreSQLRows:
     # Records
 
     def touched(self, targets: Collection[Target]) -> TouchedRows:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The records that a transaction touched, with their links."""
         given = _given(targets)
         if self._session is not None:  # No transaction has written, and so locked, them.
             statement = f"""
@@ -283,7 +287,7 @@ class PostgreSQLRows:
     def written_under(
         self, record_ids: Collection[str], collection_uris: Collection[str]
     ) -> list[Target]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The records with these ids that this transaction wrote, wherever they are."""
         statement = f"""
         SELECT r.id, r.parent_id FROM objects r CROSS JOIN {_MINE}
          WHERE r.id = ANY(CAST(:ids AS text[])) AND r.resource_name = 'record' AND {_OWN}
@@ -295,7 +299,7 @@ class PostgreSQLRows:
         return [_target(row) for row in self._read(statement, ids=list(record_ids))]
 
     def values(self, record_uris: Collection[str]) -> dict[str, Any]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The ``attachment`` of each of these records, by URI."""
         statement = f"""
         SELECT r.id, r.parent_id, jsonb_build_object('value', r.data -> 'attachment') AS data
           FROM {_GIVEN} JOIN objects r ON {_RECORD} WHERE NOT r.deleted
@@ -305,7 +309,7 @@ class PostgreSQLRows:
         return {_target(row).uri: row.data["value"] for row in rows}
 
     def records_with_attachment(self) -> Iterator[list[RecordRow]]:
-        """See :class:`kinto_attachment.rows.Rows`. In the order of the primary key: in that of
+        """All records that have an ``attachment``, in the order of the primary key: in that of
         their collections each page would sort a whole one."""
         statement = f"""
         SELECT r.id, r.parent_id, r.deleted, TRUE AS written,
@@ -321,7 +325,7 @@ class PostgreSQLRows:
             yield [_record(row) for row in rows]
 
     def locations(self, wanted: Collection[str]) -> set[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Those of these locations that any record names."""
         statement = """
         SELECT DISTINCT r.data -> 'attachment' ->> 'location' AS location FROM objects r
          WHERE r.resource_name = 'record' AND NOT r.deleted
@@ -331,7 +335,7 @@ class PostgreSQLRows:
         return {row.location for row in rows}
 
     def lock_record(self, target: Target) -> LockedRecord | None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """The record, which others can't write now; None where there is none."""
         share = zlib.crc32(target.uri.encode()) - 2**31  # A signed integer of 32 bits.
         self._read("SELECT pg_advisory_xact_lock(:kind, :share)", kind=RECORDS, share=share)
         statement = """
@@ -345,7 +349,7 @@ class PostgreSQLRows:
         return LockedRecord(record_field.value_of(rows[0].data), rows[0].last_modified)
 
     def exists(self, uri: str) -> bool:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Whether there is a bucket or a collection under this URI."""
         parent, plural, object_id = uri.rsplit("/", 2)
         statement = """
         SELECT 1 FROM objects
@@ -354,7 +358,7 @@ class PostgreSQLRows:
         return bool(self._read(statement, id=object_id, parent=parent, name=plural[:-1]))
 
     def share_parents(self, collection_uris: Collection[str]) -> None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Keep others from deleting these collections and their buckets."""
         statement = """
         SELECT pg_advisory_xact_lock_shared(:kind, share)
           FROM unnest(CAST(:shares AS int[])) AS share
@@ -363,7 +367,7 @@ class PostgreSQLRows:
             self._read(statement, kind=BUCKETS, shares=_bucket_shares(collection_uris))
 
     def lock_parents(self, uris: Collection[str] | None) -> None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Keep others from writing files into these buckets."""
         statement = """
         SELECT pg_advisory_xact_lock(:kind, share) FROM unnest(CAST(:shares AS int[])) AS share
         """
@@ -371,7 +375,7 @@ class PostgreSQLRows:
         self._read(statement, kind=BUCKETS, shares=shares)
 
     def existing(self, collection_uris: Collection[str]) -> set[str]:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Those of these collections that exist, with their buckets."""
         statement = """
         SELECT t.bucket || '/collections/' || t.id AS uri
           FROM unnest(CAST(:buckets AS text[]), CAST(:ids AS text[])) AS t(bucket, id)
@@ -385,7 +389,7 @@ class PostgreSQLRows:
         return {row.uri for row in self._read(statement, **given)} if split else set()
 
     def drop_left_behind(self, uri: str) -> None:
-        """See :class:`kinto_attachment.rows.Rows`."""
+        """Delete the records below what was deleted."""
         statement = """
         DELETE FROM objects WHERE resource_name = 'record' AND NOT deleted
            AND (parent_id = :uri OR parent_id >= :first AND parent_id < :behind)

@@ -59,10 +59,10 @@ class NetworkStorage(SavesFiles, ABC):
     may_vanish = False
 
     def prepare(self) -> None:
-        """See :class:`kinto_attachment.storage.Marked`: a bucket is made by its owner."""
+        """Nothing to make: a bucket is made by its owner."""
 
     def probe(self) -> None:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Write, read and delete one small object in a folder of its own."""
         content = secrets.token_hex(16).encode()
         if self._probe_with(f"{PROBES}/{secrets.token_hex(16)}", content) != content:
             raise StoreUnavailable("the store did not keep what was written")
@@ -90,7 +90,7 @@ class PartWriter(ABC):
         self._token = secrets.token_hex(16)
 
     def write(self, data: bytes) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Append bytes; a part that is full is sent before the next one begins."""
         view = memoryview(data)
         while view:
             if len(self._buffer) == PART:
@@ -101,7 +101,7 @@ class PartWriter(ABC):
             view = view[len(taken) :]
 
     def close(self) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Send what is left, and publish the file."""
         try:
             with self._giving_up():
                 self._publish()
@@ -111,7 +111,7 @@ class PartWriter(ABC):
         self._over = True
 
     def abort(self) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Remove what was sent; harmless after :meth:`close`."""
         if self._over:
             return
         self._over = True

@@ -63,20 +63,19 @@ class ThirdPartyStorage:
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "SpoolingWriter":
-        """See :class:`kinto_attachment.storage.Store`. Name and type are not passed on, nor that
-        the file is private: choice.py refuses such a server to start."""
+        """A writer of a new file. Name and type are not passed on, nor that the file is private:
+        choice.py refuses such a server to start."""
         return SpoolingWriter(self, _checked(key))
 
     def delete(self, filename: str) -> bool:
-        """See :class:`kinto_attachment.storage.Store`. True also where the backend does not
-        say whether there was a file."""
+        """Remove a file; False where there was none, as far as the backend can tell."""
         if not self._may_exist(_checked(filename)):
             return False
         with self._errors("delete"):
             return self.backend.delete(filename) is not False
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Remove files one by one, missing ones silently."""
         remove_each(self.delete, keys)
 
     def remove_unfinished(self, before: float) -> int:
@@ -84,8 +83,7 @@ class ThirdPartyStorage:
         return 0
 
     def probe(self) -> None:
-        """See :class:`kinto_attachment.storage.Store`. Writes and deletes; reading can't be
-        tried."""
+        """Write and delete one small file; reading can't be tried."""
         with tempfile.TemporaryFile() as file:
             file.write(b"probe")
             self.delete(self.save(file, f"probe-{secrets.token_hex(16)}.txt"))
@@ -153,15 +151,15 @@ class SpoolingWriter:
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
 
     def write(self, data: bytes) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Append bytes to the temporary file."""
         try:
             self._file.write(data)
         except OSError as error:
             raise StoreFull(f"the folder of temporary files: {error.strerror}") from error
 
     def close(self) -> str | None:
-        """See :class:`kinto_attachment.storage.Writer`. Returns the backend's own name, which
-        must still carry the file's id."""
+        """Hand the whole file over; returns the backend's own name, which must still carry the
+        file's id."""
         try:
             saved = self._storage.save(self._file, _plain(self._key))
             file_id = keys.id_of_key(self._key)
@@ -173,7 +171,7 @@ class SpoolingWriter:
         return saved
 
     def abort(self) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Remove the temporary file."""
         with contextlib.suppress(OSError):
             self._file.close()
 

@@ -16,15 +16,15 @@ NAME = "delete"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
-    parser.add_argument("ids", nargs="+", type=record_id, metavar="ID", help="id of a record")
+    """What may stand after the command's name."""
+    parser.add_argument("ids", nargs="+", type=record_id, metavar="ID", help="of a record")
     parser.add_argument("--records", action="store_true", help="delete the records, too")
     add_collection(parser)
     add_jobs(parser, "removed")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     return run_on_collection(arguments, _delete)
 
 

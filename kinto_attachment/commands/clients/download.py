@@ -17,7 +17,7 @@ NAME = "download"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument(
         "ids", nargs="*", type=record_id, metavar="ID", help="id of a record (default: all)"
     )
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     return run_on_collection(arguments, _download)
 
 

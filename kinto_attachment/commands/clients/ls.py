@@ -18,12 +18,12 @@ FIELDS = ("size", "hash", "mimetype", "filename")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     add_collection(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     return run_on_collection(arguments, _list)
 
 

@@ -18,7 +18,7 @@ EXAMPLES = {"data": '{"title": "At the sea"}', "permissions": '{"read": ["system
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument(
         "files",
         nargs="+",
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     return run_on_collection(arguments, _upload)
 
 

@@ -8,12 +8,12 @@ NAME = "claim"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument("--ini", required=True, help="Kinto's configuration file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     import transaction
 
     from kinto_attachment.commands.operators.environment import kinto

@@ -19,7 +19,7 @@ NAME = "copy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument("--ini", required=True, help="Kinto's configuration file")
     parser.add_argument(
         "--to", required=True, metavar="INI", help="the same, with the other store's settings"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     from kinto.core.storage.exceptions import BackendError
 
     from kinto_attachment.commands.operators.environment import kinto

@@ -25,7 +25,7 @@ SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument("--ini", required=True, help="Kinto's configuration file")
     parser.add_argument("--hashes", action="store_true", help="read files, compare their SHA-256")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling
     from kinto_attachment.storage import CompleteStore, StoreError

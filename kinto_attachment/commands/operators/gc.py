@@ -10,7 +10,7 @@ NAME = "gc"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument("--ini", required=True, help="Kinto's configuration file")
     parser.add_argument("--delete", action="store_true", help="remove what is found")
     add_grace(parser)
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     from kinto_attachment.attachments import custody
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling

@@ -20,7 +20,7 @@ EXAMPLES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """What may stand after the command's name."""
     parser.add_argument("--ini", required=True, help="Kinto's configuration file")
     parser.add_argument(
         "--from",
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """See :class:`kinto_attachment.commands.Command`."""
+    """Do it; returns the exit code."""
     from kinto.core.storage.exceptions import BackendError
     from kinto.core.utils import sqlalchemy
 

@@ -110,22 +110,22 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> GoogleWriter:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """A writer of a new file."""
         return GoogleWriter(self, checked(key), mimetype, filename, None if private else self.acl)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> GoogleReader:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """The bytes of a file, or of a range of it."""
         blob = self._blob(key)
         end = blob.size if stop is None else min(stop, blob.size)
         return GoogleReader(blob, start, end, self.call_options())
 
     def stat(self, key: str) -> StoredFile:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Size and time of a file."""
         blob = self._blob(key)
         return StoredFile(key, blob.size, blob.updated.timestamp())
 
     def files(self) -> Iterator[StoredFile]:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Every file of the store, page by page."""
         with store_errors():
             listing = self.get_connection().list_blobs(self.get_bucket(), **self.call_options())
             for blob in listing:
@@ -133,7 +133,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
                     yield StoredFile(blob.name, blob.size, blob.updated.timestamp())
 
     def delete(self, filename: str, bucket_name: str | None = None) -> bool:
-        """See :class:`kinto_attachment.storage.Store`. Other buckets are not reached."""
+        """Remove a file; False where there was none. Other buckets are not reached."""
         try:
             with store_errors(about_a_file=True):
                 Blob(checked(filename), self.get_bucket()).delete(**self.call_options())
@@ -143,19 +143,19 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
         return True
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Store`. Gives up when the store is away."""
+        """Remove files, 100 in a request. Gives up when the store is away."""
         remaining = iter(keys)
         while page := list(islice(remaining, PAGE)):
             self._delete_page(page)
 
     def remove_unfinished(self, before: float) -> int:
-        """See :class:`kinto_attachment.storage.Store`. Always 0: Google can't list unfinished
-        uploads, charges nothing for them, and drops them after a week."""
+        """Always 0: Google can't list unfinished uploads, charges nothing for them, and drops
+        them after a week."""
         return 0
 
     def presigned_url(self, key: str, filename: str, mimetype: str, expires: int) -> str | None:
-        """See :class:`kinto_attachment.storage.Presigning`. Signing needs the key of a service
-        account: a machine's own credentials have none."""
+        """A URL that opens the file for some time. Signing needs the key of a service account: a
+        machine's own credentials have none."""
         try:
             url: str = Blob(checked(key), self.get_bucket()).generate_signed_url(
                 version="v4",
@@ -208,7 +208,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
         return read
 
     def mark(self) -> bytes | None:
-        """See :class:`kinto_attachment.storage.Marked`."""
+        """The mark, an object of its own; None where there is none."""
         try:
             with store_errors(about_a_file=True):
                 found: bytes = Blob(MARK, self.get_bucket()).download_as_bytes(
@@ -219,7 +219,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
         return found
 
     def set_mark(self, content: bytes, replace: bool) -> bool:
-        """See :class:`kinto_attachment.storage.Marked`."""
+        """Write the mark; False where there is one that may not be replaced."""
         only_new = {} if replace else {"if_generation_match": 0}
         try:
             with store_errors():

@@ -141,5 +141,5 @@ class GoogleReader:
         return data
 
     def close(self) -> None:
-        """See :class:`kinto_attachment.storage.Reader`. No connection is held between pieces."""
+        """Nothing to close. No connection is held between pieces."""
         self._end = 0

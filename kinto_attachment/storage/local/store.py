@@ -62,12 +62,12 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     may_vanish = True
 
     def prepare(self) -> None:
-        """See :class:`kinto_attachment.storage.Marked`."""
+        """Make the folder of unfinished files."""
         with store_errors():
             os.makedirs(self._unfinished(), exist_ok=True)
 
     def mark(self) -> bytes | None:
-        """See :class:`kinto_attachment.storage.Marked`."""
+        """The mark, a file of its own; None where there is none."""
         with store_errors():
             try:
                 with open(os.path.join(self.base_path, MARK), "rb") as file:
@@ -76,7 +76,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
                 return None
 
     def set_mark(self, content: bytes, replace: bool) -> bool:
-        """See :class:`kinto_attachment.storage.Marked`."""
+        """Write the mark; False where there is one that may not be replaced."""
         writer = LocalWriter(
             self.base_path, self._temporary(), os.path.join(self.base_path, MARK), self.fsync
         )
@@ -102,16 +102,16 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "LocalWriter":
-        """See :class:`kinto_attachment.storage.Store`. Type and name are not kept on disk."""
+        """A writer of a new file. Type and name are not kept on disk."""
         return LocalWriter(self.base_path, self._temporary(), self.path(key), self.fsync)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "LocalReader":
-        """See :class:`kinto_attachment.storage.Store`."""
+        """The bytes of a file, or of a range of it."""
         with store_errors(passing=FileNotFoundError):
             return LocalReader(open(self.path(key), "rb", buffering=0), start, stop)
 
     def stat(self, key: str) -> StoredFile:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Size and time of a file; a folder is none."""
         with store_errors(passing=FileNotFoundError):
             found = os.stat(self.path(key))
             if not stat.S_ISREG(found.st_mode):
@@ -119,12 +119,12 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         return StoredFile(key, found.st_size, found.st_mtime)
 
     def files(self) -> Iterator[StoredFile]:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Every file below ``base_path`` but our own, folder by folder."""
         with store_errors():
             yield from self._walk(self.base_path, "")
 
     def delete(self, filename: str) -> bool:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Remove a file, and the folder that is named by its id; False where there was none."""
         path = self.path(filename)
         with store_errors():
             try:
@@ -139,11 +139,11 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         return True
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Remove files one by one, missing ones silently."""
         remove_each(self.delete, keys)
 
     def remove_unfinished(self, before: float) -> int:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Remove files from the folder of unfinished ones; returns how many."""
         removed = 0
         with store_errors(), os.scandir(self._unfinished()) as entries:
             for entry in entries:
@@ -154,7 +154,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         return removed
 
     def probe(self) -> None:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Write, read and delete one small file beside the store's."""
         path = os.path.join(self.base_path, f"{OWN}probe-{secrets.token_hex(16)}")
         writer = LocalWriter(self.base_path, self._temporary(), path, self.fsync)
         try:

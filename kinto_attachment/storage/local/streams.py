@@ -45,14 +45,14 @@ class LocalWriter:
             self._file = open(temporary, "xb", buffering=0)  # noqa: SIM115
 
     def write(self, data: bytes) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Append bytes to the temporary file."""
         view = memoryview(data)
         with store_errors():
             while view:  # An unbuffered file may take less than it was given.
                 view = view[self._file.write(view) :]
 
     def close(self) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Rename the file into place."""
         try:
             with store_errors(passing=FileExistsError):
                 if self._fsync:
@@ -64,7 +64,7 @@ class LocalWriter:
             raise
 
     def abort(self) -> None:
-        """See :class:`kinto_attachment.storage.Writer`."""
+        """Remove the temporary file; harmless after :meth:`close`."""
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
@@ -107,7 +107,7 @@ class LocalReader:
         return data
 
     def close(self) -> None:
-        """See :class:`kinto_attachment.storage.Reader`."""
+        """Close the file."""
         self._file.close()
 
 

@@ -93,11 +93,11 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "S3Writer":
-        """See :class:`kinto_attachment.storage.Store`."""
+        """A writer of a new file."""
         return S3Writer(self, checked(key), mimetype, filename, None if private else self.acl)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "S3Reader":
-        """See :class:`kinto_attachment.storage.Store`."""
+        """The bytes of a file, or of a range of it, by one GET request."""
         if stop is not None and stop <= start:
             self.stat(key)
             return S3Reader(None)
@@ -113,12 +113,12 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
                 return S3Reader(None)
 
     def stat(self, key: str) -> StoredFile:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Size and time of a file, by a HEAD request."""
         found = self._head(checked(key))
         return StoredFile(key, found["ContentLength"], found["LastModified"].timestamp())
 
     def files(self) -> Iterator[StoredFile]:
-        """See :class:`kinto_attachment.storage.Store`."""
+        """Every file of the store, page by page."""
         with store_errors():
             for found in self._pages("list_objects_v2", "Contents", {"PageSize": PAGE}):
                 if not is_hidden(found["Key"]):
@@ -126,7 +126,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
                     yield StoredFile(found["Key"], found["Size"], modified)
 
     def delete(self, filename: str, bucket_name: str | None = None) -> bool:
-        """See :class:`kinto_attachment.storage.Store`. Other buckets are not reached."""
+        """Remove a file; False where there was none. Other buckets are not reached."""
         try:
             self.stat(filename)
         except FileNotFoundError:
@@ -136,7 +136,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         return True
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See :class:`kinto_attachment.storage.Store`. Gives up when the store is away."""
+        """Remove files, 1,000 in a request. Gives up when the store is away."""
         failed: list[str] = []
         remaining = iter(keys)
         while page := list(islice(remaining, PAGE)):
@@ -144,7 +144,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         tell_failed(failed)
 
     def remove_unfinished(self, before: float) -> int:
-        """See :class:`kinto_attachment.storage.Store`. Uploads of others are left alone."""
+        """Abort old multipart uploads; returns how many. Uploads of others are left alone."""
         removed = 0
         with store_errors():
             for found in self._pages("list_multipart_uploads", "Uploads", {}):
@@ -154,7 +154,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         return removed
 
     def presigned_url(self, key: str, filename: str, mimetype: str, expires: int) -> str | None:
-        """See :class:`kinto_attachment.storage.Presigning`."""
+        """A URL that opens the file for some time, signed without asking S3."""
         wanted = {
             "Bucket": self.bucket_name,
             "Key": checked(key),
@@ -236,7 +236,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         return read
 
     def mark(self) -> bytes | None:
-        """See :class:`kinto_attachment.storage.Marked`."""
+        """The mark, an object of its own; None where there is none."""
         where = {"Bucket": self.bucket_name, "Key": MARK}
         try:
             with store_errors():
@@ -248,7 +248,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         return found
 
     def set_mark(self, content: bytes, replace: bool) -> bool:
-        """See :class:`kinto_attachment.storage.Marked`."""
+        """Write the mark; False where there is one that may not be replaced."""
         only_new = {} if replace or not self.knows_conditions else {"IfNoneMatch": "*"}
         if not (replace or only_new) and self.mark() is not None:
             return False

@@ -108,7 +108,7 @@ class S3Reader:
         raise StopIteration
 
     def close(self) -> None:
-        """See :class:`kinto_attachment.storage.Reader`."""
+        """Close the connection."""
         if self._body is not None:
             self._body.close()
             self._body = None
