@@ -15,7 +15,7 @@ from benchmarks.user import COLLECTION, User
 from kinto_attachment import keys
 from kinto_attachment.commands.operators.environment import kinto
 from kinto_attachment.maintenance.garbage import Collector, GarbageReport
-from tests import processes
+from tests.support import processes
 
 FIELDS = (
     "jsonb_build_object('attachment', jsonb_build_object('filename', 'a.jpg', 'mimetype',"
