@@ -4,6 +4,8 @@ An upload is two requests to Kinto. The first one asks for the caller's rights a
 body. The second one is Kinto's own PUT or PATCH of the record, with rights, groups and parents
 looked at anew, however long the body took; where it meets one of Kinto's conflicts, it is sent
 once more, with the file in hand.
+
+Longer than others, since the tween and the errand that it drives make no sense apart.
 """
 
 import io

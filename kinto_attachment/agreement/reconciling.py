@@ -3,6 +3,8 @@
 Once, at the end of the request or of the whole batch, in the transaction that will commit. No
 event, no old copy and no payload decides: a record's row says what it names, the links say
 which file that is, and a file goes when no link is left.
+
+Longer than others: the order of its steps is what the promises rest on, so it is read as a whole.
 """
 
 import logging

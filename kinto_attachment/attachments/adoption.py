@@ -2,6 +2,8 @@
 
 Their keys carry no id of ours, so the id is made from the key (keys.py). Records of theirs are
 read as they are; ``kinto migrate`` gives them links, and from then on they are like any other.
+
+Longer than others: all that is known of the data of 8.x and 9.x is here, and nowhere else.
 """
 
 import base64

@@ -2,6 +2,8 @@
 
 The domain raises :class:`Refused` and knows nothing of HTTP; records/refusing.py turns it into
 Kinto's error body and counts it.
+
+Longer than others: the table stays in one piece.
 """
 
 from typing import Any, NamedTuple

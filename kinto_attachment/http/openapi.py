@@ -3,6 +3,8 @@
 Kinto's generator knows neither forms nor files, nor any media type but JSON; and it repeats a
 schema wherever that is used, of which client generators make as many classes. So our part is
 written out here, and joined to what it made of the views.
+
+Longer than others: it is a table, read from top to bottom.
 """
 
 from typing import Any

@@ -1,4 +1,7 @@
-"""POST, PUT, GET, HEAD and DELETE of a record's ``/attachment``."""
+"""POST, PUT, GET, HEAD and DELETE of a record's ``/attachment``.
+
+A little above 200 lines: the service, and the short views that need no module of their own.
+"""
 
 import logging
 from collections.abc import Callable

@@ -3,6 +3,8 @@
 Every file is compared with its link before it counts. What lies at the destination with the
 right size is complete, since a store shows no file before its last byte: so a copy that was
 interrupted goes on where it was, and needs no notes of its own.
+
+Longer than others: what a copy has seen decides what it may do next.
 """
 
 import contextlib

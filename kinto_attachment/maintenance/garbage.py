@@ -3,6 +3,8 @@
 What a killed server, a lost connection or a failing store left behind is found here. Every
 step is a page of a listing and a primary-key look-up, so the cost is flat, and every step may
 be interrupted, repeated, or run twice at once beside a working server.
+
+Longer than others: to look and to remove go by the same rules, side by side.
 """
 
 import math

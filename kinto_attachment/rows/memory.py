@@ -1,4 +1,7 @@
-"""Links and records in Kinto's memory, or in any storage that undoes nothing: under one lock."""
+"""Links and records in Kinto's memory, or in any storage that undoes nothing: under one lock.
+
+Longer than others: method by method what postgresql.py does, under one lock.
+"""
 
 import contextlib
 import copy

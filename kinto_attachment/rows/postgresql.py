@@ -1,4 +1,7 @@
-"""Links and records on PostgreSQL: statements of our own, in Kinto's table and transaction."""
+"""Links and records on PostgreSQL: statements of our own, in Kinto's table and transaction.
+
+Long: every statement stands in one file, where its locks can be compared with the others.
+"""
 
 import contextlib
 import json

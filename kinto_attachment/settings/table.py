@@ -1,4 +1,7 @@
-"""Every ``kinto.attachment.*`` setting, once: type, default, meaning."""
+"""Every ``kinto.attachment.*`` setting, once: type, default, meaning.
+
+Longer than others: it is the table, which stays in one piece.
+"""
 
 import re
 from collections.abc import Callable

@@ -2,6 +2,8 @@
 
 Pages of records come with their links by primary key, so memory does not grow. What 8.x and
 9.x left has no index: until ``kinto migrate`` has run, each page costs a scan of their links.
+
+Longer than others: one pass over records, links and files, whose parts share what was seen.
 """
 
 import hashlib

@@ -1,4 +1,7 @@
-"""Files in a local directory: atomic, durable, and never outside ``base_path``."""
+"""Files in a local directory: atomic, durable, and never outside ``base_path``.
+
+A little above 200 lines, since each operation stands beside what the system answers to it.
+"""
 
 import contextlib
 import errno
