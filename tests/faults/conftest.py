@@ -13,8 +13,12 @@ from tests.support import parts
 
 
 @pytest.fixture
-def launcher(postgresql: str, local_store: dict[str, str]) -> Iterator[Launcher]:
+def launcher(
+    postgresql: str, local_store: dict[str, str], make_server: Callable[..., parts.Server]
+) -> Iterator[Launcher]:
     """Servers in processes of their own, on the same database and store as make_server's."""
+    # Records of another test, whose files are gone, would keep the servers from their work.
+    make_server(parts.postgresql_settings(postgresql))
     settings = {
         **parts.SETTINGS,
         **parts.postgresql_settings(postgresql),
