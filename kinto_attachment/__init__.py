@@ -37,19 +37,19 @@ def includeme(config: "Configurator") -> None:
     from kinto_attachment.storage.choice import choose
 
     parsed = settings.parse(config.get_settings())
-    storage = choose(config, parsed)
+    store = choose(config, parsed)
     secret = parsed.link_secret or config.get_settings()["userid_hmac_secret"]
-    custody = custody_of(storage, config.registry.storage)
+    custody = custody_of(store, config.registry.storage)
     plugin = Plugin(
         parsed,
         Locations(parsed.base_url),
-        storage,
+        store,
         rolls_back(config.registry),
         Signer(str(secret)),
         custody,
     )
     config.registry.attachments = plugin
-    config.registry.heartbeats["attachments"] = Heartbeat(storage, custody)
+    config.registry.heartbeats["attachments"] = Heartbeat(store, custody)
     if parsed.verified_in_heartbeat:
         config.registry.heartbeats["attachments_verified"] = verified
     capability.announce(config, plugin, __version__)

@@ -7,7 +7,6 @@ line (agreement/reconciling.py). 5: the transaction ends, and with it goes what 
 """
 
 import io
-import logging
 from functools import partial
 from typing import Any
 
@@ -27,8 +26,6 @@ from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.settings import Policy
 from kinto_attachment.storage import StoreSilent
 from kinto_attachment.targets import Target
-
-logger = logging.getLogger(__name__)
 
 
 def post(request: Request) -> Any:

@@ -24,7 +24,7 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page, step
-from kinto_attachment.storage import Listable, StoreError
+from kinto_attachment.storage import Listable, Marked, StoreError
 
 LONGEST_UPLOAD = 86_400
 """Seconds that an upload to a store behind a network may take before gc gives it up."""
@@ -131,8 +131,8 @@ class Collector:
 
     def _unfinished_before(self) -> float:
         """Stores behind a network tell when an upload began, not when it was last written to."""
-        waits = not getattr(self._store, "may_vanish", True) and self.before < self._now
-        return self.before - LONGEST_UPLOAD if waits else self.before
+        network = isinstance(self._store, Marked) and not self._store.may_vanish
+        return self.before - LONGEST_UPLOAD if network and self.before < self._now else self.before
 
     def _orphans(self) -> Iterator[tuple[int, list[str]]]:
         """Pages of the store: how many files of ours, and the keys of those without a link."""

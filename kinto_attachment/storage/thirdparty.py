@@ -3,8 +3,6 @@
 What comes in is spooled to a temporary file, since such a backend wants a whole file. It
 can't be asked for a file again: downloads are a redirect to its ``url()``, and nothing can
 look for files that no record names.
-
-A little above 200 lines: the adapter and its writer make no sense apart.
 """
 
 import contextlib
