@@ -26,7 +26,7 @@ def small(folder: Path, quick: bool) -> list[Row]:
             where = folder / f"{name}-{backend}"
             # A database each: ours refuses a new store where links of the published one are.
             with (
-                database(folder / f"{name}-pg") as postgresql,
+                database(folder / f"{name}-{backend}-pg") as postgresql,
                 servers.kinto(
                     where,
                     "waitress",
