@@ -5,8 +5,10 @@ for each line on standard input it forks a child that serves it with waitress on
 own, and says which. It has one thread, so forking is safe.
 
 Commands, as JSON lines: ``{"kill_at": N}`` kills the child with SIGKILL at the N-th line of
-Python that it runs in the watched modules; 0 never kills; ``{"trace": path}`` writes the lines
-that a child runs. The answer is ``{"port": …, "pid": …}``.
+Python that it runs in the watched modules; 0 never kills; ``{"trace": path, "folder": path}``
+writes the lines that a child runs, and with each of them what the world outside of the process had
+been told by then: the statements, and the files of the folder. The answer is
+``{"port": …, "pid": …}``.
 """
 
 import gc
@@ -19,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import sqlalchemy
 import webtest
 from kinto.core.testing import get_user_headers
 
@@ -57,17 +60,35 @@ def watched() -> frozenset[str]:
 WATCHED = watched()
 
 
-def install(kill_at: int, trace: str | None) -> None:
+class Outside:
+    """What a process that is killed leaves behind: files, and what it sent to the database."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._statements = 0
+        for event in ("before_cursor_execute", "after_cursor_execute", "commit", "rollback"):
+            sqlalchemy.event.listen(sqlalchemy.Engine, event, self._count)
+
+    def _count(self, *_: Any) -> None:
+        self._statements += 1
+
+    def __str__(self) -> str:
+        files = sorted(Path(self._folder).rglob("*"))
+        return f"{self._statements} {[(str(file), file.stat().st_size) for file in files]}"
+
+
+def install(kill_at: int, trace: str | None, folder: str) -> None:
     """Count the lines that run in the watched modules, in every thread made from now on."""
     count = 0
     log = open(trace, "w", buffering=1) if trace else None  # noqa: SIM115
+    outside = Outside(folder) if trace else None
 
     def line(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal count
         if event == "line":
             count += 1
             if log:
-                log.write(f"{frame.f_code.co_filename}:{frame.f_lineno}\n")
+                log.write(f"{frame.f_code.co_filename}:{frame.f_lineno}\t{outside}\n")
             if count == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
         return line
@@ -78,11 +99,13 @@ def install(kill_at: int, trace: str | None) -> None:
     threading.settrace(call)
 
 
-def serve(app: Any, answer: int, kill_at: int = 0, trace: str | None = None) -> None:
+def serve(
+    app: Any, answer: int, kill_at: int = 0, trace: str | None = None, folder: str = ""
+) -> None:
     import waitress.server
 
     if kill_at or trace:
-        install(kill_at, trace)
+        install(kill_at, trace, folder)
     server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=8)
     found = {"port": server.effective_port, "pid": os.getpid()}
     os.write(answer, (json.dumps(found) + "\n").encode())

@@ -1,15 +1,18 @@
 """``make soak``: all random tests of agreement, one after another, for long."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 
-TESTS = ("traffic", "model", "pairs", "campaign")
+TESTS = ("traffic", "model", "pairs", "campaign", "killed")
 
 
 def command(name: str, minutes: float, seed: int) -> list[str]:
     """What one test is called with. Pairs are exhaustive: their share follows from the time."""
+    if name == "killed":  # Exhaustive too: it takes six minutes.
+        return [sys.executable, "-m", "pytest", "-q", "tests/faults/test_killed.py"]
     own = {
         "traffic": ["--minutes", str(minutes)],
         "model": ["--minutes", str(minutes)],
@@ -26,10 +29,11 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help=f"some of: {', '.join(TESTS)}")
     arguments = parser.parse_args()
     failed = []
+    environment = {**os.environ, "KILL_AT_EVERY_LINE": "yes"}
     for name in arguments.only or TESTS:
         words = command(name, arguments.minutes, arguments.seed)
         print(" ".join(words[1:]), flush=True)
-        if subprocess.run(words, check=False).returncode:
+        if subprocess.run(words, check=False, env=environment).returncode:
             failed.append(name)
     print(f"seed {arguments.seed}: " + (f"failed: {', '.join(failed)}" if failed else "all agree"))
     return bool(failed)
