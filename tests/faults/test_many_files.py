@@ -37,17 +37,17 @@ def seed(server: Server, count: int) -> None:
         rows.append((f"r{number}", COLLECTION, "record", {"attachment": value}, number))
         rows.append((file_id, f"{State.HELD}{uri}", "attachments", link, number))
     insert = sqlalchemy.text(
-        "INSERT INTO objects (id, parent_id, resource_name, data, last_modified, deleted) VALUES"
-        " (:id, :parent, :resource, (:data)::jsonb, from_epoch(:at), false)"
+        "INSERT INTO objects (id, parent_id, resource_name, data, last_modified, deleted)"
+        " SELECT id, parent, resource, data, from_epoch(at), false FROM"
+        " jsonb_to_recordset(:rows)"
+        " AS row(id text, parent text, resource text, data jsonb, at bigint)"
     )
+    given = [
+        {"id": i, "parent": p, "resource": r, "data": d, "at": 10**12 + at}
+        for i, p, r, d, at in rows
+    ]
     with server.registry.storage.client.connect() as connection:
-        connection.execute(
-            insert,
-            [
-                {"id": i, "parent": p, "resource": r, "data": json.dumps(d), "at": 10**12 + at}
-                for i, p, r, d, at in rows
-            ],
-        )
+        connection.execute(insert, {"rows": json.dumps(given)})
     transaction.commit()
 
 

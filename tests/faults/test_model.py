@@ -11,8 +11,8 @@ from tests.faults.model import PROFILES, Driver, Model, Servers
 from tests.faults.operations import Ask, Upload, Value
 from tests.support.parts import OTHER, OWNER, Server
 
-RUNS = {"memory": 80, "postgresql": 40}
-"""About half a minute each."""
+RUNS = {"memory": 60, "postgresql": 30}
+"""About twenty seconds each; `make soak` takes thousands."""
 
 STEPS = 20
 PATIENCE = 60
