@@ -1,15 +1,19 @@
 """What the two archives of a release contain."""
 
 import email
+import re
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
 
 import kinto_attachment
 from tests.dist.conftest import ROOT, build, copy_of_the_checkout
 
+LEADS_ON = re.compile(r"https?://|mailto:|#")
 PROSE = ("README.rst", "CHANGELOG.rst", "LICENSE")
 
 
@@ -84,6 +88,18 @@ def test_the_description_is_the_readme_and_the_changelog(wheel: Path) -> None:
     assert isinstance(shown, bytes)
     for name in ("README.rst", "CHANGELOG.rst"):
         assert (ROOT / name).read_bytes().strip() in shown
+
+
+def test_links_of_the_description_lead_somewhere_on_the_package_index(wheel: Path) -> None:
+    """There it stands alone: what README says of its neighbours by their paths leads nowhere."""
+    text = str(metadata(wheel).get_payload())
+    document = publish_doctree(text, settings_overrides={"file_insertion_enabled": False})
+
+    links = [node.get("refuri", "#") for node in document.findall(nodes.reference)]
+    pictures = [node["uri"] for node in document.findall(nodes.image)]
+    assert len(links) > 20
+    assert pictures
+    assert [link for link in (*links, *pictures) if not LEADS_ON.match(link)] == []
 
 
 @pytest.mark.parametrize("extra", ["s3", "gcloud", "postgresql", "sync", "tests", "clients"])

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from tests.support.documents import (
 )
 from tests.support.processes import BIN, Kinto, basic_settings, running_kinto, shell
 
+HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
 DIRECTIVES = {"code-block", "image", "list-table"}
@@ -144,12 +146,14 @@ def test_readme_leads_to_the_documentation() -> None:
 
 
 def links_of(text: str) -> list[str]:
+    """Those into the repository by their paths in it."""
     named = re.findall(r"^\.\. _[^:]+: (\S+)$", text, flags=re.MULTILINE)
-    return [*named, *re.findall(r"<([^<>\s]+)>`_", text)]
+    links = [*named, *re.findall(r"<([^<>\s]+)>`_", text)]
+    return [link.removeprefix(f"{HOME}/blob/HEAD/") for link in links]
 
 
 def test_the_screenshots_are_there_and_small() -> None:
-    pattern = re.compile(r"^\.\. image:: (?:\.\./)*(.+)$", re.MULTILINE)
+    pattern = re.compile(rf"^\.\. image:: (?:\.\./|{HOME}/raw/HEAD/)*(.+)$", re.MULTILINE)
     shown = {path for text in DOCUMENTS.values() for path in pattern.findall(text)}
     assert {f"screenshots/{path.name}" for path in (ROOT / "screenshots").iterdir()} == shown
     for path in shown:
