@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from kinto_attachment import keys
+from kinto_attachment.storage.client import SharedClient
 from kinto_attachment.storage.errors import (
     StoreError,
     StoreSilent,
@@ -51,6 +52,12 @@ def is_hidden(key: str) -> bool:
 
 class NetworkStorage(SavesFiles, ABC):
     """Mixin: the methods that need nothing but the others."""
+
+    _shared: SharedClient
+
+    def close(self) -> None:
+        """Close the connections that are kept open; the next use opens others."""
+        self._shared.close()
 
     @abstractmethod
     def _probe_with(self, key: str, content: bytes) -> bytes:

@@ -6,7 +6,6 @@ Needs the role *Storage Object User* on the bucket (``storage.objects.create``, 
 A little above 200 lines, since each operation stands beside what Google answers to it.
 """
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
@@ -21,6 +20,7 @@ from pyramid_storage.gcloud import GoogleCloudStorage as PyramidGoogleCloudStora
 from zope.interface import implementer
 
 from kinto_attachment.disposition import disposition
+from kinto_attachment.storage.client import SharedClient
 from kinto_attachment.storage.gcloud.connection import Connection, store_errors
 from kinto_attachment.storage.gcloud.streams import GoogleReader, GoogleWriter
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
@@ -68,8 +68,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
         )
         self.acl = acl  # pyramid_storage's own default would publish every file.
         self._connection = connection
-        self._lock = threading.Lock()
-        self._client: Any = None
+        self._shared = SharedClient(connection.client)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], prefix: str) -> "GoogleCloudStorage":
@@ -87,10 +86,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
 
     def get_connection(self) -> Any:
         """pyramid_storage's: Google's client, one for all. Raises :class:`StoreError`."""
-        with self._lock:
-            if self._client is None:
-                self._client = self._connection.client()
-            return self._client
+        return self._shared.get()
 
     def get_bucket(self, bucket_name: str | None = None) -> Any:
         """pyramid_storage's, but without asking for it: a name that requests are made with."""
@@ -99,13 +95,6 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
     def call_options(self) -> dict[str, Any]:
         """Time-out and retries, for each call of Google's library."""
         return self._connection.call_options()
-
-    def close(self) -> None:
-        """Close the connections that are kept open; the next use opens others."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-            self._client = None
 
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False

@@ -8,7 +8,6 @@ A little above 200 lines, since each operation stands beside what S3 answers to 
 """
 
 import contextlib
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -19,6 +18,7 @@ from zope.interface import implementer
 
 from kinto_attachment import keys
 from kinto_attachment.disposition import disposition
+from kinto_attachment.storage.client import SharedClient
 from kinto_attachment.storage.errors import StoreUnavailable
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.network import MARK, NetworkStorage, checked, is_hidden
@@ -56,9 +56,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         extensions: str = "default",
     ) -> None:
         super().__init__(bucket_name, acl, base_url, extensions)
-        self._connection = connection
-        self._lock = threading.Lock()
-        self._cached: Any = None
+        self._shared = SharedClient(connection.client)
         self.knows_conditions = True
 
     @classmethod
@@ -78,17 +76,8 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
     @property
     def s3_client(self) -> Any:
         """pyramid_storage's: boto3's client, one for all. Raises :class:`StoreError`."""
-        with self._lock, store_errors():
-            if self._cached is None:
-                self._cached = self._connection.client()
-            return self._cached
-
-    def close(self) -> None:
-        """Close the connections that are kept open; the next use opens others."""
-        with self._lock:
-            if self._cached is not None:
-                self._cached.close()
-            self._cached = None
+        with store_errors():
+            return self._shared.get()
 
     def open_writer(
         self, key: str, *, mimetype: str, filename: str, private: bool = False
