@@ -17,6 +17,11 @@ class Target:
         return cls(*record_uri.split("/")[2::2])
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Bucket and collection, whose policy is the record's."""
+        return self.bucket_id, self.collection_id
+
+    @property
     def collection_uri(self) -> str:
         """Kinto's URI of the collection: the parent of its records."""
         return f"/buckets/{self.bucket_id}/collections/{self.collection_id}"

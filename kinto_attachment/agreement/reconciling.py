@@ -291,8 +291,7 @@ class Reconciler:
         removed, held = self._rows.remove(list(links))
         left, kept = [], set()
         for link in removed:
-            place = link.target
-            if self._settings.policy_for(place.bucket_id, place.collection_id).keep_old_files:
+            if self._settings.policy_for(*link.target.place).keep_old_files:
                 left.append(replace(link, state=State.KEPT))
                 kept.add(link.file_id)
         going = {k.file_id: k for k in removed if k.file_id not in held and k.file_id not in kept}

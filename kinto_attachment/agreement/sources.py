@@ -163,7 +163,7 @@ class Sources:
         return []
 
     def _check_rules(self, target: Target, link: Link) -> None:
-        policy = self._settings.policy_for(target.bucket_id, target.collection_id)
+        policy = self._settings.policy_for(*target.place)
         if not policy.allows(keys.extension(link.filename)):
             allowed = ", ".join(sorted(policy.extensions or ()))
             raise Refused("extension", filename=link.filename, allowed=allowed)

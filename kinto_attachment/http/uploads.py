@@ -75,7 +75,7 @@ def _look_before(request: Request, overhead: int) -> Policy:
     bodies.check_coding(request)
     target, plugin = request.context.target, Plugin.of(request)
     preconditions.check(request, request.context.current_object)
-    policy = plugin.settings.policy_for(target.bucket_id, target.collection_id)
+    policy = plugin.settings.policy_for(*target.place)
     _check_announced_size(request, policy.max_size_bytes, overhead)
     _give_back_connection(request)
     plugin.custody.check()  # The store may hang, and no database connection with it.

@@ -166,9 +166,7 @@ class Copier:
 
     def _is_private(self, links: list[Link]) -> bool:
         """As soon as one of the records that name the file says so."""
-        places = [link.target for link in links]
-        policies = [self._settings.policy_for(p.bucket_id, p.collection_id) for p in places]
-        return any(policy.private for policy in policies)
+        return any(self._settings.policy_for(*link.target.place).private for link in links)
 
     def _stream(self, link: Link, private: bool) -> str:
         writer = self._destination.open_writer(

@@ -186,8 +186,7 @@ class Collector:
 
     def _keep(self, link: Link) -> float:
         """Seconds that the file of a link stays once its record has let it go."""
-        place = link.target
-        return self._settings.policy_for(place.bucket_id, place.collection_id).keep_old_files
+        return self._settings.policy_for(*link.target.place).keep_old_files
 
     def _unbacked(self, links: list[Link]) -> list[Link]:
         named = self._rows.values([link.record_uri for link in links])
