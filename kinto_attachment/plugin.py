@@ -1,7 +1,7 @@
 """What lives as long as the server: settings, store, and what its Kinto storage can do."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyramid.request import Request
 
@@ -10,6 +10,9 @@ from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.attachments.signatures import Signer
 from kinto_attachment.settings import Settings
 from kinto_attachment.storage import Store, lacks
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,12 @@ class Plugin:
     @classmethod
     def of(cls, request: Request) -> "Plugin":
         """The one that a request came to."""
-        plugin: Plugin = request.registry.attachments
+        return cls.of_registry(request.registry)
+
+    @classmethod
+    def of_registry(cls, registry: "Registry") -> "Plugin":
+        """The one of an application."""
+        plugin: Plugin = registry.attachments
         return plugin
 
     def capability(self) -> dict[str, Any]:
@@ -42,7 +50,7 @@ class Plugin:
         }
 
 
-def rolls_back(registry: Any) -> bool:
+def rolls_back(registry: "Registry") -> bool:
     """Whether Kinto's storage undoes an aborted transaction.
 
     The memory backend never does; PostgreSQL not with ``transaction_per_request = false``.

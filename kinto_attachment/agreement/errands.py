@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinto.core.utils import json
 from pyramid.config import Configurator
@@ -26,10 +26,14 @@ from pyramid.response import Response
 from kinto_attachment.attachments import intake
 from kinto_attachment.attachments.file_changes import Fate, Incoming
 from kinto_attachment.attachments.values import StoredAttachment
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import subrequests
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
 from kinto_attachment.targets import Target
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,9 @@ ATTEMPTS = 30
 
 LONGEST_PAUSE = 0.05
 """Seconds, at the most, between two attempts: two that have met once would meet again."""
+
+Handler = Callable[[Request], Response]
+"""What a tween is made from, and what it is."""
 
 KEY = "kinto_attachment.errand"
 _PATH = re.compile(r"(/v\d+/buckets/[^/]+/collections/[^/]+/records/[^/]+)/attachment")
@@ -140,7 +147,7 @@ def includeme(config: Configurator) -> None:
     config.add_subscriber(_lock, BeforeTraversal)
 
 
-def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
+def tween_factory(handler: Handler, registry: "Registry") -> Handler:
     """Pyramid's: see the module's first lines."""
 
     def tween(request: Request) -> Response:
@@ -198,11 +205,11 @@ def _send(request: Request, errand: Errand, again: Request) -> Response:
     return request.invoke_subrequest(again, use_tweens=True)
 
 
-def _let_go(registry: Any, errand: Errand) -> None:
+def _let_go(registry: "Registry", errand: Errand) -> None:
     """What is in hand when all is over, and no record has it, goes."""
     incoming = errand.incoming
     if incoming and incoming.fate is Fate.OPEN:
-        intake.forget(registry.attachments.store, incoming.key)
+        intake.forget(Plugin.of_registry(registry).store, incoming.key)
 
 
 def _carry(event: NewRequest) -> None:

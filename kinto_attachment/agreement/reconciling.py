@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyramid.request import Request
 
@@ -20,11 +20,15 @@ from kinto_attachment.agreement.sources import Sources
 from kinto_attachment.agreement.touched import Touched
 from kinto_attachment.attachments.file_changes import FileChanges, Incoming
 from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE, RecordRow
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.storage import Readable, StoreError
 from kinto_attachment.targets import Target
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +42,12 @@ class Reconciler:
 
     def __init__(
         self,
-        registry: Any,
+        registry: "Registry",
         touched: Touched,
         request: Request | None = None,
         incoming: Incoming | None = None,
     ) -> None:
-        plugin = registry.attachments
+        plugin = Plugin.of_registry(registry)
         self._settings, self._locations = plugin.settings, plugin.locations
         self._store = plugin.store
         self._rows = rows_of(registry.storage)

@@ -2,23 +2,27 @@
 
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinto.core.storage.exceptions import ObjectNotFoundError
 
 from kinto_attachment import record_field
 from kinto_attachment.agreement.touched import Former, Touched
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.targets import Target
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 
 def copy_of(
-    registry: Any, target: Target, record: dict[str, Any]
+    registry: "Registry", target: Target, record: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """What a ``Former`` (touched.py) keeps: all that may have to be put back.
 
     Only ``attachment`` and ``last_modified`` where the storage rolls back.
     """
-    if registry.attachments.rolls_back:
+    if Plugin.of_registry(registry).rolls_back:
         kept = {name: record.get(name) for name in (record_field.NAME, "last_modified")}
         return copy.deepcopy(kept), None
     former = {k: v for k, v in copy.deepcopy(record).items() if not k.startswith("__")}
@@ -26,7 +30,7 @@ def copy_of(
     return former, {name: set(given) for name, given in permissions.items()}
 
 
-def put_back(registry: Any, touched: Touched, refused: Iterable[Target]) -> None:
+def put_back(registry: "Registry", touched: Touched, refused: Iterable[Target]) -> None:
     """Undo the changes of these records; those that did not exist go."""
     for target in refused:
         former = touched.former.get(target)
@@ -38,7 +42,7 @@ def put_back(registry: Any, touched: Touched, refused: Iterable[Target]) -> None
             _take_out(registry, target)
 
 
-def _remove(registry: Any, target: Target) -> None:
+def _remove(registry: "Registry", target: Target) -> None:
     where = {"resource_name": "record", "parent_id": target.collection_uri}
     try:
         registry.storage.delete(object_id=target.record_id, with_deleted=False, **where)
@@ -47,7 +51,7 @@ def _remove(registry: Any, target: Target) -> None:
     registry.permission.delete_object_permissions(target.uri)
 
 
-def _take_out(registry: Any, target: Target) -> None:
+def _take_out(registry: "Registry", target: Target) -> None:
     """What a plugin has written into a record that nobody has a copy of."""
     where = {"resource_name": "record", "parent_id": target.collection_uri}
     try:
@@ -58,7 +62,7 @@ def _take_out(registry: Any, target: Target) -> None:
     registry.storage.update(object_id=target.record_id, obj=left, **where)
 
 
-def _restore(registry: Any, target: Target, former: Former) -> None:
+def _restore(registry: "Registry", target: Target, former: Former) -> None:
     where = {"resource_name": "record", "parent_id": target.collection_uri}
     try:
         stored = registry.storage.get(object_id=target.record_id, **where)

@@ -6,7 +6,7 @@ names it *now*, or named it when the transaction began and let it go in it.
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyramid.request import Request
 
@@ -15,10 +15,14 @@ from kinto_attachment.agreement.touched import Touched
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.records.permissions import may_read, readable
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.targets import Target
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 ASKED_SINGLY = 3
 """Holders of a file whose rights are asked for one by one, before all are asked at once."""
@@ -64,10 +68,10 @@ class Sources:
     """That of the file which this request has stored: it is not written yet."""
 
     def __init__(
-        self, registry: Any, rows: Rows, touched: Touched, request: Request | None
+        self, registry: "Registry", rows: Rows, touched: Touched, request: Request | None
     ) -> None:
-        self._settings = registry.attachments.settings
-        self._locations = registry.attachments.locations
+        plugin = Plugin.of_registry(registry)
+        self._settings, self._locations = plugin.settings, plugin.locations
         self._rows = rows
         self._touched = touched
         self._request = request

@@ -7,8 +7,7 @@ one of Kinto's own. (A hook before the commit would come too late for that.)
 
 import contextlib
 import logging
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinto.core.events import ResourceChanged
 from pyramid.config import Configurator
@@ -19,14 +18,18 @@ from pyramid.tweens import EXCVIEW
 
 from kinto_attachment import record_field
 from kinto_attachment.agreement import restoring
-from kinto_attachment.agreement.errands import Errand
+from kinto_attachment.agreement.errands import Errand, Handler
 from kinto_attachment.agreement.reconciling import Reconciler
 from kinto_attachment.agreement.touched import Former, Touched
 from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.records.refusing import as_http_error
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import same
 from kinto_attachment.targets import Target
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +52,9 @@ def includeme(config: Configurator) -> None:
     config.add_subscriber(before_traversal, BeforeTraversal)
 
 
-def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
+def tween_factory(handler: Handler, registry: "Registry") -> Handler:
     """Pyramid's: see the module's first lines."""
-    rolls_back = registry.attachments.rolls_back
+    rolls_back = Plugin.of_registry(registry).rolls_back
 
     def tween(request: Request) -> Response:
         if request.method in READING:
@@ -71,9 +74,7 @@ def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
     return tween
 
 
-def _handled(
-    handler: Callable[[Request], Response], request: Request, touched: Touched, rolls_back: bool
-) -> Response:
+def _handled(handler: Handler, request: Request, touched: Touched, rolls_back: bool) -> Response:
     """What is below. Where it fails and nothing is undone, what stands has to agree as well."""
     try:
         return handler(request)
@@ -102,7 +103,7 @@ def settle(request: Request, touched: Touched, errand: Errand | None = None) -> 
         restoring.put_back(request.registry, touched, reconciler.refused)
         raise as_http_error(request, refused) from refused
     except Exception:
-        if not request.registry.attachments.rolls_back:
+        if not Plugin.of(request).rolls_back:
             # No link was written, so the records go back to what the links say.
             restoring.put_back(request.registry, touched, touched.records)
         raise
@@ -178,10 +179,10 @@ def _had_a_link(request: Request, target: Target, value: Any) -> bool:
     return now is None or not same(now.attachment, value)
 
 
-def _turn(request: Request, errand: Errand | None) -> Any:
+def _turn(request: Request, errand: Errand | None) -> contextlib.AbstractContextManager[object]:
     """One writer at a time, where the storage can't undo anything. Nobody waits there for a
     body: a file is received before, and JSON is read now, as Kinto's views will."""
-    plugin = request.registry.attachments
+    plugin = Plugin.of(request)
     if plugin.rolls_back or (errand and errand.change is None and request.method != "DELETE"):
         return contextlib.nullcontext()
     with contextlib.suppress(OSError):

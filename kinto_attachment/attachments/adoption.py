@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from kinto.core.storage import Filter, Sort
+from kinto.core.storage import Filter, Sort, StorageBase
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
@@ -96,7 +96,7 @@ def adopt(rows: Rows, store: Store, link: Link) -> bool:
 
 
 def published_link(
-    rows: Rows, storage: Any, store: Store, target: Target, value: dict[str, Any]
+    rows: Rows, storage: StorageBase, store: Store, target: Target, value: dict[str, Any]
 ) -> Link | None:
     """The link between a record that was not migrated yet and its file, made from one of 8.x or
     9.x: from its own, or, since they knew no links of copies, from that of another record, if
@@ -167,7 +167,7 @@ class PublishedLink:
 class PublishedLinks:
     """The links of 8.x and 9.x in one Kinto storage, all below one parent."""
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self, storage: StorageBase) -> None:
         self._storage = storage
 
     def to_files(self, wanted: Iterable[str]) -> Iterator[PublishedLink]:

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 import transaction
+from kinto.core.storage import StorageBase
 
 from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.rows import Rows, rows_of
@@ -38,7 +39,7 @@ class Custody:
     :param storage: Kinto's.
     """
 
-    def __init__(self, store: Store, storage: Any) -> None:
+    def __init__(self, store: Store, storage: StorageBase) -> None:
         self._store = store
         self._storage = storage
         self._known: bytes | None = None
@@ -182,13 +183,12 @@ def _are_one(marked: dict[str, Any], own: dict[str, Any]) -> bool:
     return len(clusters) <= 1 and marked.get("database") == own["database"]
 
 
-def refusal(registry: Any) -> str | None:
+def refusal(custody: Custody) -> str | None:
     """Why no command may remove files now, or None: asked in a transaction of its own."""
     with transaction.manager:
-        reason: str | None = registry.attachments.custody.refusal()
-    return reason
+        return custody.refusal()
 
 
-def custody_of(store: Store, storage: Any) -> Custody:
+def custody_of(store: Store, storage: StorageBase) -> Custody:
     """The custody of one server."""
     return Custody(store, storage)

@@ -35,7 +35,7 @@ POLICY = (
 
 def includeme(config: Configurator) -> None:
     """Serve the page where it is asked for: a server in production does without."""
-    if not config.registry.attachments.settings.demo:
+    if not Plugin.of_registry(config.registry).settings.demo:
         return
     for name, path, view in (
         ("attachments-demo", "/attachments", redirect),

@@ -74,7 +74,7 @@ def includeme(config: Configurator) -> None:
     config.add_cornice_service(service)
 
 
-def permission_context(request: Request) -> Any:
+def permission_context(request: Request) -> permissions.Context | permissions.OwnersContext:
     """Route factory: whatever Kinto requires for the same on the record, before the body."""
     target = target_of(request)
     method = KINTO_METHOD.get(request.method, "GET")
@@ -91,7 +91,7 @@ def _has_parents(request: Request, target: Target) -> bool:
     return rows.exists(bucket_uri) and rows.exists(target.collection_uri)
 
 
-def reading_context(request: Request) -> Any:
+def reading_context(request: Request) -> permissions.Context:
     """Route factory: whatever Kinto requires to read the record."""
     return permissions.context(request, target_of(request), "GET")
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 import transaction
 
@@ -25,6 +25,9 @@ from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page, step
 from kinto_attachment.storage import Listable, Marked, StoreError
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 LONGEST_UPLOAD = 86_400
 """Seconds that an upload to a store behind a network may take before gc gives it up."""
@@ -78,9 +81,9 @@ class Collector:
     """
 
     def __init__(
-        self, registry: Any, grace: float, tick: Callable[[int], object] = lambda _: None
+        self, registry: "Registry", grace: float, tick: Callable[[int], object] = lambda _: None
     ) -> None:
-        plugin: Plugin = registry.attachments
+        plugin = Plugin.of_registry(registry)
         self._store = plugin.store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)

@@ -9,7 +9,7 @@ A little above 200 lines: the steps of one migration, in their order.
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import transaction
 from kinto.core.storage.postgresql import PostgreSQLPluginMigration
@@ -25,6 +25,10 @@ from kinto_attachment.rows.interface import RecordRow
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.storage import StoreError
+
+if TYPE_CHECKING:
+    from kinto.core.storage.postgresql.client import PostgreSQLClient
+    from kinto.core.types import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +56,10 @@ class Migration(PostgreSQLPluginMigration):
     name = "kinto_attachment"
     schema_version = VERSION
 
-    def __init__(self, registry: Any) -> None:
+    def __init__(self, registry: "Registry") -> None:
         self._registry = registry
 
-    def initialize_schema(self, client: Any, dry_run: bool = False) -> None:
+    def initialize_schema(self, client: "PostgreSQLClient", dry_run: bool = False) -> None:
         """Adopt, unless it was done before. Links that servers of 8.x or 9.x have written since
         are taken over each time."""
         self.client = client
@@ -94,15 +98,15 @@ class Migration(PostgreSQLPluginMigration):
             connection.execute(sqlalchemy.text(statement), values)
 
 
-def _refusal(registry: Any) -> str | None:
+def _refusal(registry: "Registry") -> str | None:
     """Why files can't be looked at now; an application without its store starts, too."""
     try:
-        return custody.refusal(registry)
+        return custody.refusal(Plugin.of_registry(registry).custody)
     except StoreError as error:
         return str(error)
 
 
-def is_due(registry: Any) -> bool:
+def is_due(registry: "Registry") -> bool:
     """Whether there are links of 8.x or 9.x, and ``kinto migrate`` was never run to its end: then
     our links do not tell of all files."""
     with transaction.manager:
@@ -121,8 +125,8 @@ def includeme(config: Configurator) -> None:
 class Adopter:
     """Gives links to records that have none. Memory does not grow with their number."""
 
-    def __init__(self, registry: Any, dry_run: bool) -> None:
-        self._plugin: Plugin = registry.attachments
+    def __init__(self, registry: "Registry", dry_run: bool) -> None:
+        self._plugin = Plugin.of_registry(registry)
         self._storage = registry.storage
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)

@@ -7,7 +7,7 @@ transaction as the link. Nobody's permissions are asked for, and none are change
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import transaction
 from kinto.core.storage.exceptions import BackendError
@@ -23,6 +23,9 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 ATTEMPTS = 20
 """How often a record is tried whose collection others write at the same moment."""
@@ -101,7 +104,7 @@ class Relocation:
 
     def __init__(
         self,
-        registry: Any,
+        registry: "Registry",
         move: Move,
         refused: Callable[[str, str], object],
         tick: Callable[[int], object] = lambda _: None,

@@ -1,10 +1,14 @@
 """What the last complete run of ``kinto-attachment verify`` found, where all nodes see it."""
 
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import transaction
+from kinto.core.storage import StorageBase
 from kinto.core.storage.exceptions import ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
 
 RESULT = {"resource_name": "attachments-verification", "parent_id": "", "object_id": "last"}
 """Where Kinto's storage has the result of the last complete run."""
@@ -23,7 +27,7 @@ class Result(Protocol):
     def damaged(self) -> int: ...
 
 
-def publish(registry: Any, result: Result, sampled: bool) -> None:
+def publish(registry: "Registry", result: Result, sampled: bool) -> None:
     """Keep the result of a complete run where all nodes see it, and count it."""
     row = {
         "finished": time.time_ns() // 10**6,
@@ -40,7 +44,7 @@ def publish(registry: Any, result: Result, sampled: bool) -> None:
         metrics.count("attachment_verify_damaged", count=result.damaged)
 
 
-def last_result(storage: Any) -> dict[str, Any] | None:
+def last_result(storage: StorageBase) -> dict[str, Any] | None:
     """The last complete run: ``finished`` (milliseconds since 1970), ``files``, ``bytes`` and
     ``damaged``, ``sampled``; None where there was none. Callers see to the transaction."""
     try:

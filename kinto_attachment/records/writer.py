@@ -4,7 +4,7 @@ So schemas, events, history and timestamps are Kinto's own. Nobody's permissions
 and none are changed.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kinto.core.utils import json
@@ -17,6 +17,9 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import LockedRecord
 from kinto_attachment.targets import Target
 
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
 AUTHN_TYPE, USER_ID = "plugin", "kinto-attachment"
 """Who it was, in events and history: ``plugin:kinto-attachment``."""
 
@@ -27,7 +30,7 @@ class RecordWriter:
     :param registry: the command's own application: it lets everyone write records from now on.
     """
 
-    def __init__(self, registry: Any) -> None:
+    def __init__(self, registry: "Registry") -> None:
         self._settings = registry.settings
         self._settings["record_write_principals"] = Everyone
         self._path = f"/{registry.route_prefix}"

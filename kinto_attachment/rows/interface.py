@@ -60,7 +60,7 @@ class LockedRecord:
 class Rows(Protocol):
     """Links and records of one Kinto storage, without any cap."""
 
-    def atomically(self) -> AbstractContextManager[None]:
+    def atomically(self) -> AbstractContextManager[object]:
         """What is done inside happens as a whole, and nobody sees half of it, also where the
         storage commits each step by itself."""
 

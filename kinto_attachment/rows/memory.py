@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any
 
-from kinto.core.storage import Filter
+from kinto.core.storage import Filter, StorageBase
 from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
@@ -20,23 +20,23 @@ from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, Touch
 from kinto_attachment.rows.links import RESOURCE, Link, State, same
 from kinto_attachment.targets import Target
 
-_LOCKS: "weakref.WeakKeyDictionary[Any, threading.RLock]" = weakref.WeakKeyDictionary()
+_LOCKS: "weakref.WeakKeyDictionary[StorageBase, threading.RLock]" = weakref.WeakKeyDictionary()
 _MAKING = threading.Lock()
 
 
 class MemoryRows:
     """Links and records by Kinto's own storage, under one lock for all."""
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self, storage: StorageBase) -> None:
         self._storage = storage
         with _MAKING:
             self._lock = _LOCKS.setdefault(storage, threading.RLock())
 
-    def atomically(self) -> Any:
+    def atomically(self) -> contextlib.AbstractContextManager[object]:
         """Under the one lock, so that nobody sees half of it."""
         return self._lock
 
-    def turn(self) -> Any:
+    def turn(self) -> contextlib.AbstractContextManager[object]:
         """Under the one lock, which may be taken again by who has it."""
         return self._lock
 

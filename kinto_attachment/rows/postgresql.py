@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kinto.core.storage.exceptions import BackendError, IntegrityError
 from kinto.core.utils import sqlalchemy
@@ -17,6 +17,9 @@ from kinto_attachment import record_field
 from kinto_attachment.rows.interface import PAGE, LockedRecord, RecordRow, TouchedRows, targets_in
 from kinto_attachment.rows.links import RESOURCE, Link, State
 from kinto_attachment.targets import Target
+
+if TYPE_CHECKING:
+    from kinto.core.storage.postgresql.client import PostgreSQLClient
 
 FILES, RECORDS, BUCKETS = 0x6B614001, 0x6B614002, 0x6B614003
 """Classes of our advisory locks: of files, of records that may not exist, and of what is in
@@ -65,7 +68,7 @@ class PostgreSQLRows:
     :param client: the one of Kinto's storage, ``storage.client``.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: "PostgreSQLClient") -> None:
         self._client = client
         self._commits_each_step = bool(client.commit_manually)
         self._session: Any = None

@@ -446,7 +446,7 @@ def test_a_store_that_goes_away_under_a_server_refuses_uploads_until_it_is_back(
 
 
 def refused_by_gc(server: Server) -> str | None:
-    reason = custody.refusal(server.registry)
+    reason = custody.refusal(server.registry.attachments.custody)
     return f"Refused: {reason}" if reason else None
 
 

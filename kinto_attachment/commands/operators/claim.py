@@ -18,12 +18,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.commands.reporting import printable
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import StoreError
 
     with kinto(arguments.ini) as registry:
         try:
             with transaction.manager:
-                former = registry.attachments.custody.claim()
+                former = Plugin.of_registry(registry).custody.claim()
         except StoreError as error:
             complain(f"The store can't be marked: {error}")
             return ERROR

@@ -3,7 +3,7 @@
 import argparse
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from kinto_attachment.commands.options import add_jobs
 from kinto_attachment.commands.reporting import (
@@ -14,6 +14,12 @@ from kinto_attachment.commands.reporting import (
     printable,
     progress,
 )
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
+    from kinto_attachment.maintenance.copying import CopyReport
+    from kinto_attachment.storage import CompleteStore
 
 NAME = "copy"
 
@@ -51,8 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     return FINDINGS if report.findings else CLEAN
 
 
-def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any) -> None:
+def _copy(
+    arguments: argparse.Namespace, registry: "Registry", other: "Registry", report: "CopyReport"
+) -> None:
     from kinto_attachment.maintenance.copying import PROBLEMS, Copier
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.rows import rows_of
     from kinto_attachment.rows.links import Link
 
@@ -65,21 +74,25 @@ def _copy(arguments: argparse.Namespace, registry: Any, other: Any, report: Any)
             told_of = f"{link.key} {whose} {link.record_uri}: {PROBLEMS[problem]}"
             print(printable(told_of), flush=True)
 
-    source, destination = registry.attachments.store, other.attachments.store
-    settings = other.attachments.settings
+    # Both are complete: nothing would be copied otherwise.
+    source = cast("CompleteStore", Plugin.of_registry(registry).store)
+    destination = cast("CompleteStore", Plugin.of_registry(other).store)
+    settings = Plugin.of_registry(other).settings
     with progress(" files") as tick:
         rows, jobs = rows_of(registry.storage), arguments.jobs
         Copier(rows, source, destination, settings, jobs=jobs, found=found, tick=tick).copy(report)
 
 
-def _refusal(registry: Any, other: Any) -> str | None:
+def _refusal(registry: "Registry", other: "Registry") -> str | None:
     """Why nothing is copied at all, and what to do."""
     from kinto_attachment.attachments import custody
     from kinto_attachment.maintenance import migration
     from kinto_attachment.maintenance.copying import are_one
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import CompleteStore, Marked
 
-    source, destination = registry.attachments.store, other.attachments.store
+    plugin, destination = Plugin.of_registry(registry), Plugin.of_registry(other).store
+    source = plugin.store
     if registry.settings["storage_url"] != other.settings["storage_url"]:
         return (
             "The two inis name different databases: write the same kinto.storage_url in both,"
@@ -92,7 +105,7 @@ def _refusal(registry: Any, other: Any) -> str | None:
         )
     if migration.is_due(registry):
         return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
-    reason = custody.refusal(registry)
+    reason = custody.refusal(plugin.custody)
     if reason:
         return f"Refused, for --ini: {reason}"
     if isinstance(destination, Marked):
@@ -102,25 +115,27 @@ def _refusal(registry: Any, other: Any) -> str | None:
     return _taken(other)
 
 
-def _taken(other: Any) -> str | None:
+def _taken(other: "Registry") -> str | None:
     """Why the destination can't be this database's; it is marked where it has no mark."""
     import transaction
 
     from kinto_attachment.attachments import custody
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import Marked
 
-    destination = other.attachments.store
+    plugin = Plugin.of_registry(other)
+    destination = plugin.store
     if not isinstance(destination, Marked):
         return None
     if destination.mark() is None:
         with transaction.manager:
-            other.attachments.custody.claim()
+            plugin.custody.claim()
         return None
-    reason = custody.refusal(other)
+    reason = custody.refusal(plugin.custody)
     return f"Refused, for --to: {reason}" if reason else None
 
 
-def _summary(report: Any, as_json: bool) -> None:
+def _summary(report: "CopyReport", as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(report)))
         return

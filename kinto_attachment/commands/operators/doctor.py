@@ -3,7 +3,8 @@
 import argparse
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.options import add_ceiling, add_grace
 from kinto_attachment.commands.reporting import (
@@ -16,6 +17,9 @@ from kinto_attachment.commands.reporting import (
 )
 
 if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
+    from kinto_attachment.maintenance.doctor.findings import Finding
     from kinto_attachment.storage import CompleteStore
 
 NAME = "doctor"
@@ -45,10 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import CompleteStore, StoreError
 
     with kinto(arguments.ini) as registry, progress(" objects") as tick:
-        store = registry.attachments.store
+        store = Plugin.of_registry(registry).store
         if not isinstance(store, CompleteStore):
             complain("This backend can't list or read files: there is nothing to compare with.")
             return ERROR
@@ -62,13 +67,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _examine(
-    arguments: argparse.Namespace, registry: Any, store: "CompleteStore", tick: Any
+    arguments: argparse.Namespace,
+    registry: "Registry",
+    store: "CompleteStore",
+    tick: Callable[[int], object],
 ) -> int:
     from kinto_attachment.attachments import custody
     from kinto_attachment.maintenance.doctor.inspection import Inspector
     from kinto_attachment.maintenance.doctor.repair import Repairer
+    from kinto_attachment.plugin import Plugin
 
-    refusal = custody.refusal(registry) if arguments.repair else None
+    refusal = custody.refusal(Plugin.of_registry(registry).custody) if arguments.repair else None
     if refusal:
         complain(f"Refused: {refusal}")
         return ERROR
@@ -90,7 +99,7 @@ def _examine(
     return FINDINGS if counted.total() > repaired else CLEAN
 
 
-def _show(finding: Any, as_json: bool, number: int) -> None:
+def _show(finding: "Finding", as_json: bool, number: int) -> None:
     if as_json:
         line = {"kind": finding.kind, "place": finding.place, "detail": finding.detail}
         print(json.dumps(line))

@@ -3,13 +3,16 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.reporting import ERROR, complain
 
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
 
 @contextlib.contextmanager
-def kinto(ini: str) -> Iterator[Any]:
+def kinto(ini: str) -> Iterator["Registry"]:
     """The registry of a Kinto application made from an ini; it serves nothing.
 
     :raises SystemExit: with a sentence and exit code 2, for an ini that can't be used.

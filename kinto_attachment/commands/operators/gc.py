@@ -1,10 +1,13 @@
 """Remove files that no record names. A dry run, unless --delete is given."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.options import add_ceiling, add_grace
 from kinto_attachment.commands.reporting import CLEAN, ERROR, FINDINGS, complain, progress
+
+if TYPE_CHECKING:
+    from kinto_attachment.maintenance.garbage import GarbageReport
 
 NAME = "gc"
 
@@ -23,12 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.ceiling import AboveCeiling
     from kinto_attachment.maintenance.garbage import Collector
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import StoreError
 
     with kinto(arguments.ini) as registry, progress(" objects") as tick:
         collector = Collector(registry, arguments.grace, tick)
         try:
-            refusal = custody.refusal(registry)
+            refusal = custody.refusal(Plugin.of_registry(registry).custody)
             if refusal:
                 complain(f"Refused: {refusal}")
                 return ERROR
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     return FINDINGS if found and not arguments.delete else CLEAN
 
 
-def _summary(report: Any) -> None:
+def _summary(report: "GarbageReport") -> None:
     print(f"files: {report.files}, links: {report.links}")
     print(f"files that nothing names: {report.orphans}, removed: {report.removed_files}")
     print(f"links that no record backs: {report.dead_links}, removed: {report.removed_links}")
@@ -60,7 +64,7 @@ def _summary(report: Any) -> None:
         print(f"unfinished uploads removed: {report.unfinished}")
 
 
-def _say_refused(report: Any, ceiling: float) -> None:
+def _say_refused(report: "GarbageReport", ceiling: float) -> None:
     complain(
         f"Refused: {report.share():.0f} % of the files would go, more than {ceiling:g} %. See that"
         " the ini names the right database and store; --ceiling 100 removes them all the same."

@@ -3,7 +3,7 @@
 import argparse
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.reporting import (
     CLEAN,
@@ -13,6 +13,11 @@ from kinto_attachment.commands.reporting import (
     printable,
     progress,
 )
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
+    from kinto_attachment.maintenance.relocation import Change, Move, RelocationReport
 
 NAME = "relocate"
 
@@ -66,17 +71,19 @@ def run(arguments: argparse.Namespace) -> int:
     return FINDINGS if todo or report.refused else CLEAN
 
 
-def _refusal(registry: Any) -> str | None:
+def _refusal(registry: "Registry") -> str | None:
     """Why nothing can be changed in this database, and what to do."""
     from pyramid.settings import asbool
 
     from kinto_attachment.attachments import custody
     from kinto_attachment.maintenance import migration
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import StoreError
 
     if asbool(registry.settings["readonly"]):
         return "The ini has kinto.readonly = true: take one that may write records."
-    if not registry.attachments.rolls_back:
+    plugin = Plugin.of_registry(registry)
+    if not plugin.rolls_back:
         return (
             "The ini has kinto.transaction_per_request = false, so a change could not be undone"
             " where it fails: take a copy of the ini without that line."
@@ -84,13 +91,15 @@ def _refusal(registry: Any) -> str | None:
     if migration.is_due(registry):
         return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
     try:
-        reason = custody.refusal(registry)
+        reason = custody.refusal(plugin.custody)
     except StoreError as error:
         return f"The store failed, run it again: {error}"
     return f"Refused: {reason}" if reason else None
 
 
-def _relocate(arguments: argparse.Namespace, registry: Any, move: Any, report: Any) -> None:
+def _relocate(
+    arguments: argparse.Namespace, registry: "Registry", move: "Move", report: "RelocationReport"
+) -> None:
     from kinto_attachment.maintenance.relocation import Relocation
 
     def refused(record_uri: str, reason: str) -> None:
@@ -110,7 +119,7 @@ def _relocate(arguments: argparse.Namespace, registry: Any, move: Any, report: A
             report.count(change)
 
 
-def _show(change: Any, as_json: bool) -> None:
+def _show(change: "Change", as_json: bool) -> None:
     old, new = change.link.value["location"], change.value["location"]
     if as_json:
         print(json.dumps({"record": change.link.record_uri, "old": old, "new": new}))
@@ -118,7 +127,7 @@ def _show(change: Any, as_json: bool) -> None:
         print(printable(f"{old} -> {new}"))
 
 
-def _summary(report: Any, arguments: argparse.Namespace) -> None:
+def _summary(report: "RelocationReport", arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps({"applied": arguments.apply, **asdict(report)}))
         return

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.options import add_jobs
 from kinto_attachment.commands.reporting import (
@@ -21,8 +21,11 @@ from kinto_attachment.commands.reporting import (
 )
 
 if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
     from kinto_attachment.maintenance.verification.state import StateFile
     from kinto_attachment.maintenance.verification.verifier import Damage, Progress
+    from kinto_attachment.storage import ReadableStore
 
 NAME = "verify"
 
@@ -63,19 +66,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     from kinto_attachment.commands.operators.environment import kinto
     from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
+    from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import ReadableStore, StoreError
 
     ini = os.path.abspath(arguments.ini)
     state = StateFile(arguments.state, f"--ini {ini} --sample {arguments.sample:g}%")
     with kinto(arguments.ini) as registry, ending_on_sigterm():
-        if not isinstance(registry.attachments.store, ReadableStore):
+        store = Plugin.of_registry(registry).store
+        if not isinstance(store, ReadableStore):
             complain(
                 "The store's backend can't read files back, so nothing can be compared: look at"
                 " the files with the store's own tools."
             )
             return ERROR
         try:
-            result = _verify(arguments, registry, state)
+            result = _verify(arguments, registry, store, state)
         except UnusableState as error:
             complain(str(error))
             return ERROR
@@ -86,7 +91,12 @@ def run(arguments: argparse.Namespace) -> int:
     return FINDINGS if result.damaged else CLEAN
 
 
-def _verify(arguments: argparse.Namespace, registry: Any, state: "StateFile") -> "Progress":
+def _verify(
+    arguments: argparse.Namespace,
+    registry: "Registry",
+    store: "ReadableStore",
+    state: "StateFile",
+) -> "Progress":
     from kinto_attachment.maintenance.verification.pace import Pace
     from kinto_attachment.maintenance.verification.verifier import Verifier
     from kinto_attachment.records.verified import publish
@@ -101,7 +111,7 @@ def _verify(arguments: argparse.Namespace, registry: Any, state: "StateFile") ->
 
         result = Verifier(
             rows_of(registry.storage),
-            registry.attachments.store,
+            store,
             share=arguments.sample / 100,
             jobs=arguments.jobs,
             pace=Pace(arguments.max_rate),

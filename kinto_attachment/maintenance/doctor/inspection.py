@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import transaction
 
@@ -40,6 +40,9 @@ from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.storage import CompleteStore
 from kinto_attachment.targets import Target
 
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
 NOT_OURS = "no record, no link, and its name is none of ours: it may be anybody's, or an old one"
 """What is told of a file that another program, or 8.x, may have put there."""
 
@@ -61,13 +64,13 @@ class Inspector:
 
     def __init__(
         self,
-        registry: Any,
+        registry: "Registry",
         store: CompleteStore,
         grace: float,
         hashes: bool,
         tick: Callable[[int], object] = lambda _: None,
     ) -> None:
-        plugin: Plugin = registry.attachments
+        plugin = Plugin.of_registry(registry)
         self._locations, self._store = plugin.locations, store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)

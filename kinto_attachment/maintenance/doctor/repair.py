@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyramid.httpexceptions import HTTPException
 
@@ -30,6 +30,9 @@ from kinto_attachment.rows.paging import step
 from kinto_attachment.storage import CompleteStore, StoreUnavailable, UnsafeKey
 from kinto_attachment.targets import Target
 
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
 logger = logging.getLogger(__name__)
 
 RECORDS_ALWAYS_ALLOWED = 5
@@ -50,7 +53,7 @@ class Repairer:
 
     def __init__(
         self,
-        registry: Any,
+        registry: "Registry",
         store: CompleteStore,
         inspector: Inspector,
         ceiling: float,
@@ -59,7 +62,7 @@ class Repairer:
         self._inspector = inspector
         self._ceiling = ceiling
         self._foreign = foreign
-        self._plugin: Plugin = registry.attachments
+        self._plugin = Plugin.of_registry(registry)
         self._store = store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
