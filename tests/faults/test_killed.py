@@ -1,4 +1,4 @@
-"""The server is killed with SIGKILL after whatever upload, replacement and deletion do outside of it.
+"""The server is killed with SIGKILL after each change that a write makes outside of it.
 
 What a killed process leaves are files and what it told the database: two lines with nothing of
 that between them leave the same, and one of them stands for both. ``make soak`` takes each line.
