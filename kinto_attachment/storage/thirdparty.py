@@ -158,8 +158,9 @@ class SpoolingWriter:
     def close(self) -> str | None:
         """Hand the whole file over; returns the backend's own name, which must still carry the
         file's id."""
+        plain = _plain(self._key)
         try:
-            saved = self._storage.save(self._file, _plain(self._key))
+            saved = self._saved(plain)
             file_id = keys.id_of_key(self._key)
             if file_id and keys.id_in_location(saved) != file_id:
                 self._storage.delete(saved)
@@ -167,6 +168,15 @@ class SpoolingWriter:
         finally:
             self.abort()
         return saved
+
+    def _saved(self, plain: str) -> str:
+        try:
+            return self._storage.save(self._file, plain)
+        except StoreError:
+            # It may have failed after it has stored, and nobody could list what it has.
+            with contextlib.suppress(StoreError):
+                self._storage.delete(plain)
+            raise
 
     def abort(self) -> None:
         """Remove the temporary file."""

@@ -15,7 +15,7 @@ from kinto_attachment import keys
 from kinto_attachment.storage import Listable, Readable, StoreError, StoreFull, StoreUnavailable
 from kinto_attachment.storage.thirdparty import IN_MEMORY, ThirdPartyStorage
 from kinto_attachment.testing import new_key, noise, write
-from tests.stores.third_parties import Prefixing, Renaming, Shelf
+from tests.stores.third_parties import Prefixing, Renaming, Shelf, StoresAndFails
 from tests.support import parts
 from tests.support.parts import ATTACHMENT, RECORD
 
@@ -201,6 +201,16 @@ def test_errors_of_a_backend_are_chained_and_not_repeated() -> None:
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is backend.fails
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "日本.jpg", "photo.日本"])
+def test_a_backend_that_fails_after_it_has_stored_keeps_nothing(name: str) -> None:
+    backend = StoresAndFails()
+
+    with pytest.raises(StoreUnavailable):
+        write(ThirdPartyStorage(backend), f"{keys.new_id()}/{name}")
+
+    assert backend.files == {}
 
 
 def test_all_files_are_tried_before_the_first_error_is_raised() -> None:

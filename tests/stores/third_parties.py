@@ -50,6 +50,14 @@ class Prefixing(Shelf):
         return super().save(fs, f"customer-7/{folder or ''}".rstrip("/"))
 
 
+class StoresAndFails(Shelf):
+    """What it was asked to do is done, but it does not come to say so."""
+
+    def save(self, fs: Any, folder: str | None = None, randomize: bool = False, **_: Any) -> str:
+        super().save(fs, folder)
+        raise TimeoutError("no answer")
+
+
 class NotABackend:
     pass
 
