@@ -14,6 +14,8 @@ from collections.abc import Iterable
 
 MAX_NAME_BYTES = 180
 MAX_EXTENSION_BYTES = 32
+MAX_FOLDER_BYTES = 700
+"""As much as a key leaves beside an id, a name and its extension."""
 MAX_KEY_BYTES = 1024
 """S3's limit, and Google's."""
 
@@ -140,7 +142,7 @@ def build(file_id: str, folder: str, name: str | None, suffix: str) -> str:
     :param name: readable name; None for a file that is named by its id.
     :param suffix: extension with its dot, used where there is no name.
     """
-    folder = altered(folder)
+    folder = bounded(altered(folder))
     tail: Iterable[str] = (file_id + suffix,) if name is None else (file_id, name)
     return "/".join(part for part in (folder, *tail) if part)
 
@@ -149,6 +151,28 @@ def altered(text: str) -> str:
     """Without anything that looks like an id of ours: that of a key is where we have put it, not
     what a client has called his file, or an operator's folder is called after."""
     return _ID.sub(lambda found: found[0].replace("-", "_"), text)
+
+
+def bounded(folder: str) -> str:
+    """A folder that leaves room for the rest of a key, however long the ids are in it.
+
+    Kinto takes ids of any length, stores don't. What is too long is cut, and ends in a digest of
+    the whole, so that two that begin in the same way are still two.
+    """
+    parts = [_shortened(part, MAX_NAME_BYTES) for part in folder.split("/")]
+    whole = "/".join(parts)
+    return (
+        whole
+        if len(whole.encode("utf-8")) <= MAX_FOLDER_BYTES
+        else _shortened(folder, MAX_NAME_BYTES)
+    )
+
+
+def _shortened(text: str, size: int) -> str:
+    if len(text.encode("utf-8")) <= size:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+    return f"{_cut(text, size - len(digest) - 1).replace('/', '_')}-{digest}"
 
 
 def _is_letter(character: str) -> bool:

@@ -20,7 +20,7 @@ from kinto_attachment.attachments.values import (
     legacy_value,
 )
 from kinto_attachment.settings import Policy
-from kinto_attachment.storage import Store, StoreError
+from kinto_attachment.storage import Store, StoreError, UnsafeKey
 from kinto_attachment.storage.hashing import measured
 from kinto_attachment.targets import Target
 
@@ -108,7 +108,7 @@ def forget(store: Store, key: str) -> None:
     """
     try:
         store.delete(key)
-    except StoreError as error:
+    except (StoreError, UnsafeKey) as error:
         logger.warning("%s is left to gc: %s", key, error)
 
 
