@@ -47,14 +47,19 @@ Handler = Callable[[Request], Response]
 """What a tween is made from, and what it is."""
 
 KEY = "kinto_attachment.errand"
-_PATH = re.compile(r"(/v\d+/buckets/[^/]+/collections/[^/]+/records/[^/]+)/attachment")
+_PATH = re.compile(r"(/v\d+/buckets/[^/]+/collections/[^/]+/records/[^/]+)/attachment$")
+"""To be matched, as Pyramid matches its routes: ``$`` lets a line break follow, ``fullmatch``
+would not."""
+
+OF_FRAMEWORKS = ("webob.", "bfg.", "pyramid.")
+"""How the names begin that Pyramid and WebOb add to the environ of a request."""
 
 
 @dataclass
 class Errand:
     """What one POST, PUT or DELETE of ``/attachment`` is about.
 
-    :param environ: of the request as it came in.
+    :param environ: of the request as it came in, with what server and middleware say of it.
     :param incoming: the file that comes with it, as soon as it is declared.
     :param change: what the record's PUT or PATCH will say.
     :param exists: whether the record existed when it was last looked at.
@@ -151,10 +156,10 @@ def tween_factory(handler: Handler, registry: "Registry") -> Handler:
     """Pyramid's: see the module's first lines."""
 
     def tween(request: Request) -> Response:
-        path = _PATH.fullmatch(request.environ["PATH_INFO"])
+        path = _PATH.match(request.environ["PATH_INFO"])
         if path is None or request.method not in ("POST", "PUT", "DELETE"):
             return handler(request)
-        environ = {k: v for k, v in request.environ.items() if _is_the_servers(k)}
+        environ = {k: v for k, v in request.environ.items() if not k.startswith(OF_FRAMEWORKS)}
         errand = request.environ[KEY] = Errand(environ, path[1])
         try:
             return _go(request, errand, handler(request))
@@ -162,11 +167,6 @@ def tween_factory(handler: Handler, registry: "Registry") -> Handler:
             _let_go(registry, errand)
 
     return tween
-
-
-def _is_the_servers(name: str) -> bool:
-    """What the server and the client have said, without what frameworks have added."""
-    return name.isupper() or name.startswith("wsgi.")
 
 
 def _go(request: Request, errand: Errand, response: Response) -> Response:
@@ -185,14 +185,15 @@ def _written(request: Request, errand: Errand) -> Response:
     """Kinto's answer to the PUT or PATCH of the record, after conflicts that have passed.
 
     A record may have come or gone meanwhile: then, unless the client set a precondition, the
-    other verb is tried.
+    other verb is tried. Where both find nothing, it is the collection that has gone.
     """
-    turns = 0
+    before = None
     for _ in range(ATTEMPTS):
         answer = _send(request, errand, errand.of_record())
-        if answer.status_code in (404, 412) and not errand.conditional and turns < 2:
+        status = answer.status_code
+        if status in (404, 412) and not errand.conditional and (before, status) != (404, 404):
             errand.exists = not errand.exists
-            turns += 1
+            before = status
         elif not errand.passing:
             break
     return answer

@@ -12,7 +12,9 @@ from pyramid.events import NewRequest
 from pyramid.httpexceptions import HTTPForbidden
 from pyramid.request import Request
 
-_ALIAS = re.compile(r"(/v\d+/buckets/)default(/collections/[^/]+/records/[^/]+/attachment.*)")
+_ALIAS = re.compile(
+    r"(/v\d+/buckets/)default(/collections/[^/]+/records/[^/]+/attachment.*)", re.DOTALL
+)
 _MARK = "kinto_attachment.http.default_bucket"
 
 

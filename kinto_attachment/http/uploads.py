@@ -6,7 +6,6 @@ its own has Kinto write the record (agreement/errands.py). 4: at its end the lin
 line (agreement/reconciling.py). 5: the transaction ends, and with it goes what nothing names.
 """
 
-import io
 from functools import partial
 from typing import Any
 
@@ -95,6 +94,7 @@ def _store(
         errand.expect(plan.key)
         try:
             received = intake.receive(plan, chunks, plugin.store, expected)
+            errand.expect(received.key)  # Some stores have names of their own.
         except StoreSilent:
             errand.leave_to_gc()
             raise
@@ -148,11 +148,10 @@ def _check_announced_size(request: Request, limit: int, overhead: int) -> None:
 def _give_back_connection(request: Request) -> None:
     """End the transaction that checked the permission.
 
-    Otherwise each slow upload holds a database connection for as long as its body takes.
+    Otherwise each slow upload holds a database connection, and locks, for as long as its body
+    takes, or the store: a server may have the body in memory already, but not the store.
     Kinto's after-commit hook, set when the request came in, moves to the new transaction.
     """
-    if isinstance(request.environ["wsgi.input"], io.BytesIO):
-        return  # The server has the whole body in memory: nobody is waited for.
     hooks = list(transaction.get().getAfterCommitHooks())
     transaction.abort()
     renewed = transaction.begin()
