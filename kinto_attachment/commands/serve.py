@@ -8,7 +8,6 @@ A little above 200 lines: whoever wants a server like this one reads it as an ex
 import argparse
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shlex
@@ -17,6 +16,8 @@ import time
 import warnings
 import zlib
 from typing import IO, Any
+
+from kinto_attachment.client import locks
 
 NAME = "serve"
 HOST = "127.0.0.1"
@@ -125,7 +126,7 @@ def _own(directory: str) -> IO[str]:
         )
     lock = open(mark, "a")  # noqa: SIM115
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.hold(lock.fileno())
     except BlockingIOError:
         raise SystemExit(
             f"{directory} is in use by another `kinto-attachment serve`: stop that one, or name"
