@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from kinto_attachment.client.outcomes import Outcome
@@ -28,7 +28,7 @@ def progress(unit: str) -> Iterator[Callable[[int], object]]:
 
 def complain(sentence: str) -> None:
     """Tell on stderr what could not be done."""
-    print(sentence, file=sys.stderr)
+    print(shown(sentence, sys.stderr), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -54,6 +54,23 @@ def leave_stdout() -> None:
 def printable(text: str) -> str:
     """Without characters that a terminal would obey to, or that end a line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shown(text: str, stream: TextIO) -> str:
+    """:func:`printable`, and no more than the stream's encoding has."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def say(*texts: str) -> None:
+    """Print a line of what came from elsewhere, as names, ids or a server's words: with tabs
+    between them, and no other control character."""
+    print(*(shown(text, sys.stdout) for text in texts), sep="\t", flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Print it as a line of JSON, in ASCII that no terminal obeys to."""
+    print(json.dumps(value), flush=True)
 
 
 class Reporter:
@@ -101,7 +118,7 @@ class Reporter:
 
     def _tell(self, outcome: "Outcome") -> None:
         if self._lines:
-            print(json.dumps(outcome.as_json()), flush=True)
+            say_json(outcome.as_json())
         elif outcome.error:
             what = outcome.what.get("file") or outcome.what["id"]
-            self._bar.write(printable(f"{what}: {outcome.error}"))
+            self._bar.write(shown(f"{what}: {outcome.error}", sys.stdout))

@@ -1,16 +1,16 @@
 """List the records that have an attachment: id, size, SHA-256, media type and name."""
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from kinto_attachment import record_field
 from kinto_attachment.commands.clients.remote import run_on_collection, tell_of_nothing
 from kinto_attachment.commands.options import add_collection
-from kinto_attachment.commands.reporting import CLEAN, printable
+from kinto_attachment.commands.reporting import CLEAN, say, say_json
 
 if TYPE_CHECKING:
-    from kinto_attachment.client.remote import Record, Remote
+    from kinto_attachment.client.answers import Record
+    from kinto_attachment.client.remote import Remote
 
 NAME = "ls"
 
@@ -32,17 +32,16 @@ def _list(arguments: argparse.Namespace, remote: "Remote") -> int:
     for record in remote.records():
         if record_field.NAME in record:
             empty = False
-            print(_json(record) if arguments.json else _line(record))
+            if arguments.json:
+                say_json({**record[record_field.NAME], "id": record["id"]})
+            else:
+                _say_line(record)
     if empty:
         tell_of_nothing(arguments)
     return CLEAN
 
 
-def _json(record: "Record") -> str:
-    return json.dumps({"id": record["id"], **record[record_field.NAME]})
-
-
-def _line(record: "Record") -> str:
+def _say_line(record: "Record") -> None:
     """The name comes last: it alone may have spaces."""
     attachment = record[record_field.NAME]
-    return "\t".join([record["id"], *(printable(str(attachment.get(f, "-"))) for f in FIELDS)])
+    say(record["id"], *(str(attachment.get(field, "-")) for field in FIELDS))
