@@ -1,14 +1,15 @@
 """Fetches the files of records into a folder, each as a whole or not at all."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from kinto_attachment.client import naming
+from kinto_attachment.client.answers import Record, is_complete
 from kinto_attachment.client.outcomes import Failure, Outcome, Temporary, Tries, named_failures
 from kinto_attachment.client.partial_file import (
     Damaged,
@@ -16,7 +17,7 @@ from kinto_attachment.client.partial_file import (
     Writing,
     remove_other_partial_files,
 )
-from kinto_attachment.client.remote import Record, Remote
+from kinto_attachment.client.remote import Remote
 from kinto_attachment.client.threads import results
 
 DOWNLOADED, UNCHANGED, GONE = "downloaded", "unchanged", "gone"
@@ -31,7 +32,8 @@ MOVED_ON = frozenset({403, 404, 410, 412})
 class Downloader:
     """One run.
 
-    :param records: by id.
+    :param records: by id; all of them have an attachment.
+    :param path_field: of a record, which has the path that its file is to have in the folder.
     :param passed: called with bytes that are done, from any thread; less than 0: done in vain.
     """
 
@@ -41,25 +43,32 @@ class Downloader:
         folder: Path,
         records: Mapping[str, Record],
         *,
+        path_field: str | None,
         passed: Callable[[int], object],
     ) -> None:
         self._remote = remote
         self._folder = folder
         self._passed = passed
-        self._records = records
-        filenames = {
-            record_id: str(r["attachment"].get("filename")) for record_id, r in records.items()
-        }
-        self._names = naming.names_for(filenames)
+        self._path_field = path_field
+        self._records = dict(records)
+        wanted = {record_id: self._wanted_name(record) for record_id, record in records.items()}
+        self._names = naming.names_for(wanted)
         self._taken = {naming.key(name): record_id for record_id, name in self._names.items()}
+        self._folders = {f for name in self._names.values() for f in naming.folders_of(name)}
+        self._taken |= {naming.key(folder): "" for folder in self._folders}
 
     def download(self, jobs: int, idle: Callable[[], object]) -> Iterator[Outcome]:
         """Fetch what the folder has not yet; gives what became of each record.
 
         :raises Unusable: where nothing more can be fetched.
         """
-        tasks = (partial(self._settle, record) for record in self._records.values())
+        tasks = [partial(self._settle, record) for record in self._records.values()]
         return results(tasks, jobs, idle)
+
+    def arrived(self) -> Iterator[tuple[str, Record]]:
+        """Names in the folder, and records as they were when their files came."""
+        for record_id, record in self._records.items():
+            yield self._names[record_id], record
 
     def forget_old_partial_files(self) -> None:
         """Remove unfinished files that no record wants any more."""
@@ -68,7 +77,8 @@ class Downloader:
             attachment = record["attachment"]
             if is_complete(attachment):
                 wanted.add(self._partial_file(attachment, self._names[record_id]).path)
-        remove_other_partial_files(self._folder, wanted)
+        folders = [self._folder, *(self._folder / name for name in self._folders)]
+        remove_other_partial_files(folders, wanted)
 
     def _settle(self, record: Record) -> Outcome:
         what = {"file": self._names[record["id"]], "id": record["id"]}
@@ -84,20 +94,33 @@ class Downloader:
         except Failure as error:
             if error.status not in MOVED_ON | {0}:
                 raise
-            now = (self._remote.record(record["id"]) or {}).get("attachment")
-            if now == record["attachment"]:
+            now = self._remote.record(record["id"]) or {}
+            if now.get("attachment") == record["attachment"]:
                 raise
             if is_complete(record["attachment"]):
                 self._partial_file(record["attachment"], what["file"]).discard()
-            if now is None:
+            if "attachment" not in now:
+                del self._records[record["id"]]
                 return Outcome(what, GONE)
-        return self._fetch(now, {**what, "file": self._name_of_new(now, record["id"])})
+        name = self._name_of_new(now)
+        self._records[record["id"]], self._names[record["id"]] = now, name
+        return self._fetch(now["attachment"], {**what, "file": name})
 
-    def _name_of_new(self, attachment: Any, record_id: str) -> str:
-        name = naming.safe(str(attachment.get("filename")))
-        if self._taken.setdefault(naming.key(name), record_id) == record_id:
-            return name
-        return naming.with_id(name, record_id)
+    def _wanted_name(self, record: Record) -> str:
+        path = record.get(self._path_field) if self._path_field else None
+        if isinstance(path, str):
+            return naming.safe_path(path)
+        filename = record["attachment"].get("filename")
+        return naming.safe(filename if isinstance(filename, str) else record["id"])
+
+    def _name_of_new(self, record: Record) -> str:
+        wanted, record_id = self._wanted_name(record), record["id"]
+        names = (wanted, naming.with_id(wanted, record_id))
+        return next(
+            name
+            for name in chain(names, naming.alternatives(wanted, record_id))
+            if self._taken.setdefault(naming.key(name), record_id) == record_id
+        )
 
     def _fetch(self, attachment: Any, what: dict[str, str]) -> Outcome:
         if not is_complete(attachment):
@@ -167,22 +190,9 @@ class Downloader:
             raise Temporary("the connection ended before the file did")
 
 
-def is_complete(attachment: Any) -> bool:
-    """Whether it has what a download needs, in the form that it needs."""
-    return (
-        isinstance(attachment, dict)
-        and isinstance(attachment.get("location"), str)
-        and isinstance(attachment.get("size"), int)
-        and re.fullmatch("[0-9a-f]{64}", str(attachment.get("hash"))) is not None
-    )
-
-
 def _continues(response: requests.Response, start: int, size: int) -> bool:
     """Whether the body is what we lack, to the last byte."""
     ends = {f"bytes {start}-{size - 1}/{size}", f"bytes {start}-{size - 1}/*"}
-    return response.headers.get("Content-Range") in ends and start > 0 and _is_plain(response)
-
-
-def _is_plain(response: requests.Response) -> bool:
-    """Ranges count what is sent, not what comes out of a gzip."""
-    return response.headers.get("Content-Encoding", "identity") == "identity"
+    # Ranges count what is sent, not what comes out of a gzip.
+    is_plain = response.headers.get("Content-Encoding", "identity") == "identity"
+    return response.headers.get("Content-Range") in ends and start > 0 and is_plain

@@ -19,6 +19,7 @@ class FormBody:
 
     :param size: bytes of the file that are sent; what is appended meanwhile is not.
     :param fields: more parts of the form, each sent as JSON.
+    :param media_type: None where it is made of the name.
     :param passed: called with the number of the file's bytes that went.
     """
 
@@ -29,12 +30,13 @@ class FormBody:
         filename: str,
         fields: Mapping[str, Any],
         passed: Callable[[int], object] = lambda _: None,
+        media_type: str | None = None,
     ) -> None:
         self._file = file
         self._size = size
         self._passed = passed
         self._boundary = secrets.token_hex(16)
-        media_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
+        media_type = media_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
         parts = [self._part(f'name="{name}"') + _json(value) for name, value in fields.items()]
         named = f'name="attachment"; filename="{quoted(filename)}"\r\nContent-Type: {media_type}'
         self._head = b"\r\n".join([*parts, self._part(named)])

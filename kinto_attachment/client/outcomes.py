@@ -2,6 +2,7 @@
 
 import contextlib
 import email.utils
+import http.client
 import random
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import kinto_http
 import kinto_http.exceptions
 import requests
+import urllib3.exceptions
 
 FAILED = "failed"
 
@@ -19,6 +21,23 @@ TEMPORARY = frozenset({408, 409, 429, 500, 502, 503, 504, 507})
 
 LONGEST_PAUSE, LONGEST_ASKED_FOR = 30.0, 600.0
 """Seconds between two tries: by ourselves, and where the server says when to come back."""
+
+LONGEST_REASON = 1000
+"""Characters of what a server says that is wrong."""
+
+
+BROKEN_CONNECTIONS = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+)
+UNUSABLE_URL = (
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    urllib3.exceptions.LocationValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -103,24 +122,31 @@ def named_failures() -> Iterator[None]:
         if error.response is None:
             raise Failure(str(error)) from error
         raise refusal(error.response) from error
-    except requests.exceptions.SSLError as error:
-        raise Failure(f"there is no safe connection ({_cause(error)})") from error
-    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
-        raise Failure(f"the URL can't be used ({error})") from error
-    except requests.exceptions.JSONDecodeError as error:
-        raise Failure("the answer is no JSON") from error
-    except requests.exceptions.RequestException as error:
-        raise Temporary(f"the connection failed ({_cause(error)})") from error
+    except (*BROKEN_CONNECTIONS, ValueError, RecursionError) as error:
+        raise _failure_of(error) from error
+
+
+def _failure_of(error: Exception) -> Failure:
+    if isinstance(error, requests.exceptions.SSLError):
+        return Failure(f"there is no safe connection ({_cause(error)})")
+    if isinstance(error, UNUSABLE_URL):
+        return Failure(f"the URL can't be used ({error})")
+    if isinstance(error, (requests.exceptions.JSONDecodeError, RecursionError)):
+        return Failure("the answer is no JSON")
+    if isinstance(error, BROKEN_CONNECTIONS):
+        return Temporary(f"the connection failed ({_cause(error)})")
+    return Failure(f"what the server says can't be used ({error})")  # A number or URL is none.
 
 
 def refusal(response: requests.Response) -> Failure:
     """The failure that an answer stands for, in the server's own words."""
     try:
         body = response.json()
-    except requests.exceptions.RequestException:
+    except (requests.exceptions.RequestException, Failure, ValueError, RecursionError):
         body = None
     told = body.get("message") if isinstance(body, dict) else None
-    sentence = f"the server says {response.status_code}: {told or response.reason}"
+    reason = str(told or response.reason)[:LONGEST_REASON]
+    sentence = f"the server says {response.status_code}: {reason}"
     if response.status_code in TEMPORARY:
         return Temporary(sentence, response.status_code, _retry_after(response))
     return Failure(sentence, response.status_code)
@@ -132,10 +158,10 @@ def _retry_after(response: requests.Response) -> float | None:
     if asked.isascii() and asked.isdigit():
         return float(asked)
     try:
-        moment = email.utils.parsedate_to_datetime(asked)
-    except ValueError:
+        moment = email.utils.parsedate_to_datetime(asked).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(moment.timestamp() - time.time(), 0)
+    return max(moment - time.time(), 0)
 
 
 def _cause(error: BaseException) -> str:

@@ -1,15 +1,17 @@
 """A file on its way into a folder: hidden until it is whole, and kept where it breaks off."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from kinto_attachment.client.outcomes import Unusable
+from kinto_attachment.client import locks
+from kinto_attachment.client.outcomes import Failure, Unusable
 
 READ = 1024 * 1024
 
@@ -23,33 +25,46 @@ class Damaged(Exception):
 class PartialFile:
     """The unfinished file for one name and one content.
 
+    :param name: of the file in the folder, with ``/`` between the names of sub folders; each of
+        them must be safe (:mod:`kinto_attachment.client.naming`).
     :param size: bytes of the whole file.
     :param digest: its SHA-256, in hexadecimal digits.
     """
 
     def __init__(self, folder: Path, name: str, size: int, digest: str) -> None:
-        self.path = folder / f".{name}.{digest[:16]}.part"
-        self.size = size
+        self._folder = folder
         self._target = folder / name
+        self.path = self._target.with_name(f".{self._target.name}.{digest[:16]}.part")
+        self.size = size
         self._hash = digest
 
     @contextlib.contextmanager
     def opened(self) -> Iterator["Writing"]:
-        """Go on where it broke off. Nothing is left where nothing has come."""
+        """Go on where it broke off; the file gets its name when the block has finished it.
+
+        Nothing is left where nothing has come.
+
+        :raises Failure: where the file is not to lie there, or does not fit there.
+        """
+        self._prepare()
+        whole = False
         try:
-            with open(self.path, "a+b") as file:
-                yield Writing(file, self.size)
+            with _opened(self.path) as file:
+                writing = Writing(file, self.size)
+                yield writing
+                whole = writing.is_finished
         finally:
             with contextlib.suppress(FileNotFoundError):
-                if not self.path.stat().st_size:
+                if not (whole or self.path.stat().st_size):
                     self.discard()
+        if whole:  # It is closed by now: Windows renames no file that is open.
+            os.replace(self.path, self._target)
 
     def finish(self, writing: "Writing") -> None:
-        """Give it its name, once it is on the disk. Raises :class:`Damaged`."""
+        """See that it is the file, and that it is on the disk. Raises :class:`Damaged`."""
         if writing.hash != self._hash:
             raise Damaged
-        writing.force()
-        os.replace(self.path, self._target)
+        writing.finish()
 
     def discard(self) -> None:
         """Forget what there is."""
@@ -63,6 +78,19 @@ class PartialFile:
         with target.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == self._hash
 
+    def _prepare(self) -> None:
+        """Make the sub folders, and see that there is room: a server may say any size."""
+        where = self._target.parent
+        if not Path(os.path.realpath(where)).is_relative_to(os.path.realpath(self._folder)):
+            raise Failure(f"{where} leads out of {self._folder}: remove that link")
+        where.mkdir(parents=True, exist_ok=True)
+        if not _is_plain(self.path):
+            self.discard()
+        there = self.path.stat().st_size if self.path.exists() else 0
+        free = shutil.disk_usage(where).free
+        if self.size - there > free:
+            raise Failure(f"it has {self.size} bytes, and {where} has room for {free}")
+
 
 class Writing:
     """An open part: what is there is read once, since the digest is that of the whole."""
@@ -71,6 +99,7 @@ class Writing:
         self._file = file
         self._size = size
         self._digest = hashlib.sha256()
+        self.is_finished = False
         self.count = 0
         """Bytes that are there."""
         file.seek(0)
@@ -92,10 +121,11 @@ class Writing:
         self._file.truncate(0)
         self._digest, self.count = hashlib.sha256(), 0
 
-    def force(self) -> None:
+    def finish(self) -> None:
         """Wait until the disk has it."""
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.is_finished = True
 
     def _count(self, block: bytes) -> None:
         self.count += len(block)
@@ -110,27 +140,43 @@ def taken(folder: Path) -> Iterator[None]:
 
     :raises Unusable: where that can't be.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise Unusable(f"{folder} can't be used ({error.strerror}): give another --to.") from error
-    try:
-        with contextlib.suppress(OSError):  # Some network disks know no locks.
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Unusable(
-                    f"Another download into {folder} is at work: wait for it, or give another"
-                    " --to."
-                ) from None
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locks.alone_in(folder))
+        except BlockingIOError as error:
+            left = f" If there is none, remove {error.filename}." if error.filename else ""
+            raise Unusable(
+                f"Another download into {folder} is at work: wait for it, or give another --to."
+                + left
+            ) from None
+        except OSError as error:
+            raise Unusable(
+                f"{folder} can't be used ({error.strerror}): give another --to."
+            ) from error
         yield
-    finally:
-        os.close(handle)
 
 
-def remove_other_partial_files(folder: Path, wanted: set[Path]) -> None:
+def remove_other_partial_files(folders: Iterable[Path], wanted: set[Path]) -> None:
     """Parts of files that have been replaced or removed meanwhile."""
-    for path in folder.iterdir():
-        if path not in wanted and _PART.fullmatch(path.name):
-            path.unlink()
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path not in wanted and _PART.fullmatch(path.name):
+                path.unlink()
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether nothing but this name leads to it: no link, which would be followed."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """To read it, and to append to it; a link that has just come there is not followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    for name in ("O_NOFOLLOW", "O_BINARY"):  # Each system has one of them.
+        flags |= getattr(os, name, 0)
+    return open(os.open(path, flags, 0o666), "a+b")

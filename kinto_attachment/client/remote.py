@@ -4,31 +4,28 @@ A little above 200 lines: all that is asked of a server is here.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
-import kinto_http
-
+from kinto_attachment.client.answers import Record, data_of, record_of
+from kinto_attachment.client.asking import Asker
+from kinto_attachment.client.ids import groups
 from kinto_attachment.client.outcomes import (
     FAILED,
     Failure,
     Outcome,
     Temporary,
-    Tries,
     Unusable,
     named_failures,
 )
-from kinto_attachment.client.transfers import ANSWER_TIMEOUT, Transfers, nobody
+from kinto_attachment.client.transfers import Transfers, nobody
 
-Record = dict[str, Any]
-Result = TypeVar("Result")
+PAGE = 500
+"""Records that are asked for at once; a server may give fewer."""
 
-QUERY_LENGTH = 2000
-"""Characters of the ids in one look-up: servers and proxies take lines of 4,000 at least."""
-
-FIELDS = "id,attachment"
+FIELDS = ("id", "attachment")
+"""What is asked for of a record, where the others are of no use."""
 
 
 class Remote:
@@ -39,20 +36,16 @@ class Remote:
     :param retries: of one request.
     """
 
+    fields: tuple[str, ...] | None = FIELDS
+    """Names of the fields that records are to have; None for all."""
+
     def __init__(self, server: str, bucket: str, collection: str, auth: Any, retries: int) -> None:
         self.server = server.rstrip("/")
         self.retries = retries
         self._path = f"/buckets/{bucket}/collections/{collection}"
-        self._auth = auth or nobody
         self._base_url: str | None = None
-        self._client = kinto_http.Client(
-            server_url=self.server,
-            auth=self._auth,
-            bucket=bucket,
-            collection=collection,
-            timeout=ANSWER_TIMEOUT,
-        )
-        self.transfers = Transfers(self.server, self._auth)
+        self._asker = Asker(self.server, auth or nobody, retries)
+        self.transfers = Transfers(self.server, auth or nobody)
 
     @property
     def uri(self) -> str:
@@ -65,26 +58,26 @@ class Remote:
         :raises Unusable: otherwise.
         """
         try:
-            info = self._patiently(partial(self._request, "get", "/"))
-            capabilities = info["capabilities"]
+            info, _ = self._asker.patiently("get", "/")
+            told = info["capabilities"].get("attachments")
         except Temporary as error:
             raise Unusable(f"{self.server} can't be reached: {error}.") from error
-        except (Failure, LookupError, TypeError) as error:
+        except (Failure, LookupError, TypeError, AttributeError) as error:
             raise Unusable(
                 f"{self.server} is not a Kinto server ({error}): write the URL with its version,"
                 " as in https://kinto.example.org/v1."
             ) from error
-        if "attachments" not in capabilities:
+        if not isinstance(told, dict):
             raise Unusable(
                 f"{self.server} has no kinto-attachment: install it there, and add it to the"
                 " setting kinto.includes."
             )
-        self._base_url = capabilities["attachments"].get("base_url")
+        self._base_url = told.get("base_url")
 
     def is_there(self) -> bool:
         """Whether the server answers at this moment."""
         with contextlib.suppress(Failure):
-            self._request("get", "/")
+            self._asker.once("get", "/")
             return True
         return False
 
@@ -97,22 +90,26 @@ class Remote:
             raise Unusable(f"{self.server} is gone: {error}. Run it again.") from error
         return Outcome(what, FAILED, error=str(error))
 
-    def records(self, ids: Iterable[str] | None = None) -> Iterator[Record]:
+    def records(
+        self, ids: Iterable[str] | None = None, *, with_attachment: bool = True
+    ) -> Iterator[Record]:
         """The records with these ids that exist; without ids, those that have an attachment.
 
-        They have ``id``, ``last_modified`` and, if there is one, ``attachment``.
+        They have :attr:`fields`, and always ``id`` and ``last_modified``; ``attachment`` only
+        where there is one.
 
+        :param with_attachment: False for those without one, too, where no ids are given.
         :raises Unusable: where the collection can't be read at all.
         """
         try:
             if ids is None:
-                yield from self._pages({"has_attachment": "true", "_sort": "id"})
+                only = {"has_attachment": "true"} if with_attachment else {}
+                yield from self._pages({**only, "_sort": "id", "_limit": str(PAGE)})
                 return
             for group in groups(ids):
                 # In quotes: else Kinto takes 123 for a number.
-                yield from self._pages(
-                    {"in_id": ",".join(f'"{record_id}"' for record_id in group)}
-                )
+                found = self._pages({"in_id": ",".join(f'"{record_id}"' for record_id in group)})
+                yield from (record for record in found if record["id"] in group)
         except Temporary as error:
             raise Unusable(f"{self.server} gave up: {error}. Run it again.") from error
         except Failure as error:
@@ -123,23 +120,35 @@ class Remote:
 
         :raises Failure: as the server says.
         """
-        path = f"{self._path}/records/{record_id}?_fields={FIELDS}"
+        path = f"{self._record_path(record_id)}?{urlencode(self._asked_fields())}"
         try:
-            answer = self._patiently(partial(self._request, "get", path))
+            answer, _ = self._asker.patiently("get", path)
         except Failure as error:
             if error.status == 404:
                 return None
             raise
-        return _record(answer["data"])
+        return self._that(record_id, answer)
+
+    def write(
+        self, method: str, record_id: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Record:
+        """PUT or PATCH a record, once; gives it as it is then.
+
+        :param body: with ``data``, and perhaps ``permissions``.
+        :raises Failure: as the server says.
+        """
+        path = self._record_path(record_id)
+        answer, _ = self._asker.once(method, path, payload=dict(body), headers=dict(headers))
+        return self._that(record_id, answer)
 
     def remove(self, record_id: str, whole: bool) -> bool:
         """Remove a record's attachment, or the record; tells whether there was one.
 
         :raises Failure: as the server says.
         """
-        path = f"{self._path}/records/{record_id}" + ("" if whole else "/attachment")
+        path = self._record_path(record_id) + ("" if whole else "/attachment")
         try:
-            self._patiently(partial(self._request, "delete", path))
+            self._asker.patiently("delete", path)
         except Failure as error:
             if error.status != 404:
                 raise
@@ -151,15 +160,17 @@ class Remote:
 
         :raises Failure: as the server says.
         """
-        return self.transfers.post(f"{self.uri}/records/{record_id}/attachment", body, headers)
+        url = f"{self.server}{self._record_path(record_id)}/attachment"
+        return self.transfers.post(url, body, headers)
 
     def url(self, location: str) -> str:
         """Where the file with this ``location`` is read.
 
         :raises Failure: where the server does not tell it.
         """
-        if urlsplit(location).scheme:
-            return location
+        with named_failures():
+            if urlsplit(location).scheme:
+                return location
         if not isinstance(self._base_url, str):
             raise Failure(
                 "the server does not tell where its files are: set kinto.attachment.base_url"
@@ -168,29 +179,31 @@ class Remote:
         return f"{self._base_url.rstrip('/')}/{location.lstrip('/')}"
 
     def _pages(self, query: Mapping[str, str]) -> Iterator[Record]:
-        page = urlencode({"_fields": FIELDS, **query})
+        page = urlencode({**self._asked_fields(), **query})
+        seen = set()
         while page:
+            seen.add(page)
             path = f"{self._path}/records?{page}"
-            answer, headers = self._patiently(partial(self._answer, "get", path))
-            yield from map(_record, answer["data"])
-            # The query alone: the host may be one that a proxy hides.
-            page = urlsplit(headers.get("Next-Page", "")).query
+            answer, headers = self._asker.patiently("get", path)
+            found = data_of(answer, list)
+            yield from map(record_of, found)
+            with named_failures():
+                # The query alone: the host may be one that a proxy hides.
+                page = urlsplit(headers.get("Next-Page", "")).query
+            if page in seen or (page and not found):
+                raise Failure("the server's list of records does not end")
 
-    def _patiently(self, task: Callable[[], Result]) -> Result:
-        tries = Tries(self.retries)
-        while True:
-            try:
-                return task()
-            except Temporary as error:
-                tries.again(error)
+    def _that(self, record_id: str, answer: Any) -> Record:
+        found = record_of(data_of(answer, dict))
+        if found["id"] != record_id:
+            raise Failure("the server's answer is another record")
+        return found
 
-    def _request(self, method: str, path: str) -> Any:
-        return self._answer(method, path)[0]
+    def _record_path(self, record_id: str) -> str:
+        return f"{self._path}/records/{quote(record_id, safe='', errors='surrogatepass')}"
 
-    def _answer(self, method: str, path: str) -> tuple[Any, Any]:
-        with named_failures():
-            # A redirect is no answer: an upload could not follow it, and a password should not.
-            return self._client.session.request(method, path, allow_redirects=False)
+    def _asked_fields(self) -> dict[str, str]:
+        return {} if self.fields is None else {"_fields": ",".join(self.fields)}
 
     def _unreadable(self, error: Failure) -> Unusable:
         create = "as in `curl --user NAME --request PUT "
@@ -203,25 +216,3 @@ class Remote:
             404: f"there is no such collection: create it, {create}{self.uri}`",
         }
         return Unusable(f"{self.uri}: {told.get(error.status, str(error))}.")
-
-
-def groups(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Ids that fit into the query of one URL."""
-    group: list[str] = []
-    length = 0
-    for record_id in ids:
-        cost = len(record_id) + len("%22%22%2C")
-        if group and length + cost > QUERY_LENGTH:
-            yield group
-            group, length = [], 0
-        group.append(record_id)
-        length += cost
-    if group:
-        yield group
-
-
-def _record(found: Record) -> Record:
-    """Without an attachment that is none: 8.x and 9.x leave null after a removal."""
-    if not isinstance(found.get("attachment"), dict):
-        found.pop("attachment", None)
-    return found

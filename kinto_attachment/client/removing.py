@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from kinto_attachment.client.answers import Record
 from kinto_attachment.client.outcomes import Failure, Outcome
-from kinto_attachment.client.remote import Record, Remote
+from kinto_attachment.client.remote import Remote
 from kinto_attachment.client.threads import results
 
 DELETED, GONE = "deleted", "gone"

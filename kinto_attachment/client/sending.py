@@ -11,12 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kinto_attachment.client import naming
+from kinto_attachment.client.answers import Record
 from kinto_attachment.client.form_body import FileChanged, FormBody
 from kinto_attachment.client.ids import LocalFile
 from kinto_attachment.client.outcomes import Failure, Temporary, Tries
-from kinto_attachment.client.remote import Record, Remote
+from kinto_attachment.client.remote import Remote
+from kinto_attachment.client.wanted import Wanted
 
 UPLOADED, REPLACED, UNCHANGED = "uploaded", "replaced", "unchanged"
+WRITTEN = "written"
+"""The file was there, and other fields of the record were not."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Sender:
     def send(
         self, record_id: str, file: LocalFile, content: Content, record: Record | None
     ) -> str:
-        """Send a file, unless the record has it; returns what was done.
+        """Send a file and its fields, unless the record has them; returns what was done.
 
         :param record_id: of the record that it is for.
         :param content: of the file.
@@ -68,12 +73,52 @@ class Sender:
         :raises FileChanged: where the file is not what ``content`` says.
         :raises Failure: what the last try did.
         """
+        status, now = self._bring(record_id, file, content, record)
+        if file.wanted.is_met_by(now):
+            return status
+        if status != UNCHANGED:
+            now = self._remote.record(record_id)  # It was modified, by us.
+        written = self.describe(record_id, file.wanted, now)
+        return WRITTEN if written and status == UNCHANGED else status
+
+    def describe(self, record_id: str, wanted: Wanted, record: Record | None) -> bool:
+        """Write fields of a record, unless it has them; tells whether that was needed.
+
+        :raises Failure: what the last try did.
+        """
+        tries, conflicts, written = Tries(self._remote.retries), 0, False
+        while not wanted.is_met_by(record):
+            try:
+                self._write_once(record_id, wanted, record)
+                return True
+            except Temporary as error:
+                tries.again(error)
+                written = True  # If they are there now, it was this try.
+            except Failure as error:
+                if error.status != 412 or conflicts:
+                    raise
+                conflicts += 1
+            record = self._remote.record(record_id)
+        return written
+
+    def _write_once(self, record_id: str, wanted: Wanted, record: Record | None) -> None:
+        data = dict(wanted.fields)
+        if wanted.exactly and record and "attachment" in record:
+            data["attachment"] = record["attachment"]
+        body = {**self._fields, "data": data}
+        method = "put" if wanted.exactly else "patch"
+        self._remote.write(method, record_id, body, _condition(record))
+
+    def _bring(
+        self, record_id: str, file: LocalFile, content: Content, record: Record | None
+    ) -> tuple[str, Record | None]:
+        """What was done, and the record as far as its fields are known."""
         tries, status, conflicts = Tries(self._remote.retries), UNCHANGED, 0
-        while not content.is_that_of(record):
+        while not _has(record, file, content):
             sent = REPLACED if record and "attachment" in record else UPLOADED
             try:
                 self._send_once(record_id, file, content, record)
-                return sent
+                return sent, {**(record or {}), **self._data(file)}
             except Temporary as error:
                 tries.again(error)
                 status = sent  # If it is there now, it was this try.
@@ -83,7 +128,10 @@ class Sender:
                 conflicts += 1
             record = self._remote.record(record_id)
         self.passed(content.size)
-        return status
+        return status, record
+
+    def _data(self, file: LocalFile) -> dict[str, Any]:
+        return {**self._fields.get("data", {}), **file.wanted.fields}
 
     def _send_once(
         self, record_id: str, file: LocalFile, content: Content, record: Record | None
@@ -97,7 +145,11 @@ class Sender:
 
         try:
             with open(file.path, "rb") as source:
-                body = FormBody(source, content.size, file.filename, self._fields, passed)
+                data = self._data(file)
+                fields = {**self._fields, "data": data} if data else self._fields
+                body = FormBody(
+                    source, content.size, file.filename, fields, passed, file.media_type
+                )
                 answer = self._remote.post(record_id, body, _headers(body, content, record))
             if not content.is_that_of({"attachment": answer}):
                 raise Failure("the server's answer has another size or SHA-256", 400)
@@ -114,10 +166,25 @@ def _see_that_it_is_still(content: Content, file: LocalFile) -> None:
         raise FileChanged
 
 
-def _headers(body: FormBody, content: Content, record: Record | None) -> dict[str, str]:
+def _has(record: Record | None, file: LocalFile, content: Content) -> bool:
+    """Whether the record has the file; where it is to be a copy of another, by its name, too."""
+    if not content.is_that_of(record):
+        return False
+    name = file.told_as
+    # Servers take characters out of other names.
+    is_kept = name is not None and name == naming.safe(name)
+    return not is_kept or (record or {}).get("attachment", {}).get("filename") == name
+
+
+def _condition(record: Record | None) -> dict[str, str]:
+    """A header: the record is as it was when it was looked at."""
     if record is None:
-        condition = {"If-None-Match": "*"}
-    else:
-        condition = {"If-Match": f'"{record["last_modified"]}"'}
+        return {"If-None-Match": "*"}
+    return {"If-Match": f'"{record["last_modified"]}"'}
+
+
+def _headers(body: FormBody, content: Content, record: Record | None) -> dict[str, str]:
     digest = base64.b64encode(content.digest).decode()
-    return {"Content-Type": body.content_type, "Repr-Digest": f"sha-256=:{digest}:", **condition}
+    return {"Content-Type": body.content_type, "Repr-Digest": f"sha-256=:{digest}:"} | _condition(
+        record
+    )

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
 
+from kinto_attachment.client.answers import bounded
 from kinto_attachment.client.outcomes import Failure, named_failures, refusal
 
 CONNECT_TIMEOUT, ANSWER_TIMEOUT, STORE_TIMEOUT = 30.0, 60.0, 600.0
@@ -27,18 +28,24 @@ class Transfers:
         self._auth = auth
         self._of_thread = threading.local()
 
-    def post(self, url: str, body: Iterable[bytes], headers: Mapping[str, str]) -> Any:
+    def post(self, url: str, body: Iterable[bytes], headers: Mapping[str, str]) -> dict[str, Any]:
         """Send a form, once; gives the answer's JSON.
 
         :raises Failure: as the server says.
         """
         with named_failures(), self._send("POST", url, self._auth, headers, body) as response:
+            bounded(response)
             if response.status_code >= 400:
                 raise refusal(response)
             if response.status_code not in (200, 201):
                 to = response.headers.get("Location", "nowhere")
-                raise Failure(f"the server redirects uploads to {to}", response.status_code)
-            return response.json()
+                raise Failure(
+                    f"the server redirects uploads to {_shown(to)}", response.status_code
+                )
+            answer = response.json()
+            if not isinstance(answer, dict):
+                raise Failure("the server's answer is no attachment")
+            return answer
 
     def open(
         self, url: str, headers: Mapping[str, str], own_headers: Mapping[str, str]
@@ -56,17 +63,19 @@ class Transfers:
             if not response.is_redirect:
                 return self._accepted(response, url)
             response.close()
-            url = urljoin(url, response.headers["Location"])
+            with named_failures():
+                url = urljoin(url, response.headers["Location"])
         raise Failure(f"there is no end of redirects; the last one was to {_shown(url)}")
 
     def owns(self, url: str) -> bool:
         """Whether a URL is below the server's, so that the credentials may go there."""
-        asked, ours = urlsplit(_as_sent(url)), urlsplit(_as_sent(self._server))
-        if asked.scheme not in ("http", "https"):
-            return False
-        climbs = ".." in unquote(asked.path).replace("\\", "/").split("/")
-        below = asked.path.startswith(f"{ours.path.rstrip('/')}/") and not climbs
-        return below and _origin(asked) == _origin(ours)
+        with named_failures():
+            asked, ours = urlsplit(_as_sent(url)), urlsplit(_as_sent(self._server))
+            if asked.scheme not in ("http", "https"):
+                return False
+            climbs = ".." in unquote(asked.path).replace("\\", "/").split("/")
+            below = asked.path.startswith(f"{ours.path.rstrip('/')}/") and not climbs
+            return below and _origin(asked) == _origin(ours)
 
     def _send(
         self, method: str, url: str, auth: Any, headers: Mapping[str, str], body: Any = None
@@ -88,9 +97,10 @@ class Transfers:
         return response
 
     def _accepted(self, response: requests.Response, url: str) -> requests.Response:
-        if response.status_code < 400:
+        if response.status_code in (200, 206):
             return response
         with response:
+            bounded(response)
             found = refusal(response)
         if response.status_code in (401, 403) and not self.owns(url):
             raise Failure(
@@ -108,8 +118,7 @@ def nobody(request: Any) -> Any:
 
 def _as_sent(url: str) -> str:
     """A URL as it goes out, whatever its spelling."""
-    with named_failures():
-        return str(requests.Request("GET", url).prepare().url)
+    return str(requests.Request("GET", url).prepare().url)
 
 
 def _shown(url: str) -> str:

@@ -1,15 +1,16 @@
 """Brings the files of this machine to their records: those that are not there yet."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from kinto_attachment.client.answers import Record
 from kinto_attachment.client.form_body import FileChanged
-from kinto_attachment.client.ids import LocalFile, id_for
+from kinto_attachment.client.ids import BareRecord, LocalFile, id_for
 from kinto_attachment.client.outcomes import Failure, Outcome, Unusable
-from kinto_attachment.client.remote import Record, Remote
-from kinto_attachment.client.sending import UNCHANGED, Content, Sender, content_of
+from kinto_attachment.client.remote import Remote
+from kinto_attachment.client.sending import UNCHANGED, WRITTEN, Content, Sender, content_of
 from kinto_attachment.client.threads import results
 
 GROUP = 50
@@ -43,7 +44,9 @@ class Uploader:
         self._turns: dict[str, threading.Lock] = {}
         self._arrived: set[str] = set()
 
-    def upload(self, files: list[LocalFile], idle: Callable[[], object]) -> Iterator[Outcome]:
+    def upload(
+        self, files: Sequence[LocalFile | BareRecord], idle: Callable[[], object]
+    ) -> Iterator[Outcome]:
         """Send what the collection has not yet; gives what became of each.
 
         :raises Unusable: where nothing, or nothing more, can be sent.
@@ -52,19 +55,37 @@ class Uploader:
             _refuse_twins(files)
         return results(self._tasks(files), self._jobs, idle)
 
-    def _tasks(self, files: list[LocalFile]) -> Iterator[Callable[[], Outcome]]:
+    def _tasks(self, files: Sequence[LocalFile | BareRecord]) -> Iterator[Callable[[], Outcome]]:
         """One for each file, with its record as it was a moment before."""
         for start in range(0, len(files), GROUP):
             identified = list(self._identified(files[start : start + GROUP]))
             ids = dict.fromkeys(record_id for record_id, _ in identified if record_id)
             records = {record["id"]: record for record in self._remote.records(ids)}
             for record_id, file in identified:
-                yield partial(self._settle, record_id, file, records.get(record_id))
+                record = records.get(record_id)
+                if isinstance(file, BareRecord):
+                    yield partial(self._settle_bare, file, record)
+                else:
+                    yield partial(self._settle, record_id, file, record)
 
-    def _identified(self, files: list[LocalFile]) -> Iterable[tuple[str, LocalFile]]:
+    def _identified(
+        self, files: Sequence[LocalFile | BareRecord]
+    ) -> Iterable[tuple[str, LocalFile | BareRecord]]:
         if self._by_hash:
             return results([partial(_hashed, f) for f in files], self._jobs, lambda: None)
-        return [(id_for(file.name), file) for file in files]
+        return [(_id_of(file), file) for file in files]
+
+    def _settle_bare(self, bare: BareRecord, record: Record | None) -> Outcome:
+        what = {"id": bare.record_id}
+        try:
+            had_file = record is not None and "attachment" in record
+            if had_file:
+                self._remote.remove(bare.record_id, whole=False)
+                record = self._remote.record(bare.record_id)
+            written = self._sender.describe(bare.record_id, bare.wanted, record)
+            return Outcome(what, WRITTEN if written or had_file else UNCHANGED)
+        except Failure as error:
+            return self._remote.failed(what, error)
 
     def _settle(self, record_id: str, file: LocalFile, record: Record | None) -> Outcome:
         what = {"file": file.name, "id": record_id} if record_id else {"file": file.name}
@@ -98,11 +119,19 @@ class Uploader:
             return status
 
 
-def _refuse_twins(files: list[LocalFile]) -> None:
+def _id_of(file: LocalFile | BareRecord) -> str:
+    if isinstance(file, BareRecord):
+        return file.record_id
+    return file.record_id or id_for(file.name)
+
+
+def _refuse_twins(files: Sequence[LocalFile | BareRecord]) -> None:
     """Raises :class:`Unusable` where two files would have one record."""
     found: dict[str, LocalFile] = {}
     for file in files:
-        record_id = id_for(file.name)
+        if isinstance(file, BareRecord):
+            continue
+        record_id = _id_of(file)
         if record_id in found:
             raise Unusable(
                 f"{found[record_id].path} and {file.path} would have the same record {record_id}:"
@@ -111,7 +140,9 @@ def _refuse_twins(files: list[LocalFile]) -> None:
         found[record_id] = file
 
 
-def _hashed(file: LocalFile) -> tuple[str, LocalFile]:
+def _hashed(file: LocalFile | BareRecord) -> tuple[str, LocalFile | BareRecord]:
+    if isinstance(file, BareRecord):
+        return file.record_id, file
     try:
         return content_of(file.path).hash, file
     except OSError:

@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = connection.getresponse()
             self._pass_on(answer, seen, step)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_any
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
     def log_message(self, *_: Any) -> None:
         """Tests are quiet."""

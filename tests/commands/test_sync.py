@@ -14,9 +14,8 @@ import pytest
 import requests
 from requests.auth import HTTPBasicAuth
 
-from kinto_attachment.client.ids import id_for
+from kinto_attachment.client.ids import QUERY_LENGTH, groups, id_for
 from kinto_attachment.client.outcomes import Temporary, refusal
-from kinto_attachment.client.remote import QUERY_LENGTH, groups
 from kinto_attachment.client.transfers import Transfers
 from kinto_attachment.commands import main
 from tests.commands.front import DROP, Reply, Seen, front, once

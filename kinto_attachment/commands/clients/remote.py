@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from kinto_attachment.client.wanted import SERVERS
 from kinto_attachment.commands.options import AUTH_VARIABLE
 from kinto_attachment.commands.reporting import (
     ERROR,
@@ -47,12 +48,26 @@ def run_on_collection(
         return CUT
 
 
+def add_path_field(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--path-field``: by the same name, folders go into records and come back."""
+    parser.add_argument("--path-field", type=_field, metavar="FIELD", help=what)
+
+
 def tell_of_nothing(arguments: argparse.Namespace) -> None:
     """On stderr: a wrong password may be another user, who has a bucket of his own."""
     complain(
         f"Nothing that you may see in the collection {arguments.collection} of the bucket"
         f" {arguments.bucket} has an attachment. Is --auth right, and --collection?"
     )
+
+
+def _field(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text) or text in SERVERS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} can't be the field: write letters, digits, _ and -, as in path, and no"
+            " field that the server writes"
+        )
+    return text
 
 
 def _connected(arguments: argparse.Namespace) -> "Remote":
