@@ -33,7 +33,7 @@ def _list(arguments: argparse.Namespace, remote: "Remote") -> int:
         if record_field.NAME in record:
             empty = False
             if arguments.json:
-                say_json({**record[record_field.NAME], "id": record["id"]})
+                say_json({"id": ""} | record[record_field.NAME] | {"id": record["id"]})
             else:
                 _say_line(record)
     if empty:
