@@ -187,7 +187,7 @@ def _written(request: Request, errand: Errand) -> Response:
     A record may have come or gone meanwhile: then, unless the client set a precondition, the
     other verb is tried. Where both find nothing, it is the collection that has gone.
     """
-    before = None
+    before: int | None = None
     for _ in range(ATTEMPTS):
         answer = _send(request, errand, errand.of_record())
         status = answer.status_code
