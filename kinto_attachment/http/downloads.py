@@ -2,28 +2,32 @@
 
 import base64
 from collections.abc import Callable, Iterator
-from urllib.parse import quote
+from email.utils import formatdate
 
-from pyramid.httpexceptions import HTTPFound, HTTPNotModified
+from kinto.core.errors import ERRORS, http_error
+from pyramid.httpexceptions import HTTPError, HTTPFound, HTTPRequestRangeNotSatisfiable
 from pyramid.request import Request
 from pyramid.response import Response
 
-from kinto_attachment.disposition import disposition
+from kinto_attachment.disposition import disposition, plays
+from kinto_attachment.http import accel, conditions, preconditions, ranges
+from kinto_attachment.http.conditions import Conditions, Verdict
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows.links import Link
-from kinto_attachment.storage import (
-    Presigning,
-    Readable,
-    Reader,
-    Store,
-    StoredFile,
-    StoreError,
-)
+from kinto_attachment.storage import Presigning, Readable, Reader, Store, StoredFile, StoreError
 
 REDIRECT_SECONDS = 300
 """How long a URL of the store is valid that a download is redirected to."""
 
 PRIVATE = "private, no-cache"
+
+SANDBOXED = "default-src 'none'; sandbox"
+PLAYING = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'"
+"""For sound and films, which a browser wraps in a page of its own that needs its medium and its
+style. Script runs under neither."""
+
+Headers = list[tuple[str, str]]
+Part = tuple[int, int] | None
 
 
 class Stream(Response):
@@ -36,37 +40,21 @@ class Stream(Response):
 
 
 class Chunks:
-    """WebOb's ``app_iter`` over a stored file.
+    """WebOb's ``app_iter`` over a stored file, or a part of it.
 
     The file is opened before the headers go out: from then on a replacement can't pull it away
     (local store), and a missing one is a clean 404.
-
-    :param wanted: the range that WebOb will ask for, from its first byte up to, without, its
-        last; None where it will ask for no byte at all.
     """
 
-    def __init__(
-        self,
-        store: Readable,
-        key: str,
-        wanted: tuple[int, int | None] | None,
-        sent: Callable[[int], None],
-    ) -> None:
-        self._wanted = wanted
+    def __init__(self, reader: Reader, sent: Callable[[int], None]) -> None:
         self._sent = sent
         self._count = 0
-        self._reader: Reader | None = store.open(key, *wanted) if wanted else None
+        self._reader: Reader | None = reader
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._reader or ():
             self._count += len(chunk)
             yield chunk
-
-    def app_iter_range(self, start: int, stop: int) -> "Chunks":
-        """WebOb asks for the range that was foreseen; for HEAD it sends nothing of it."""
-        if self._wanted not in (None, (start, stop)):
-            raise AssertionError("WebOb and wanted_range differ")  # pragma: no cover
-        return self
 
     def close(self) -> None:
         """The WSGI server calls this also when the client has gone away."""
@@ -76,88 +64,123 @@ class Chunks:
             self._sent(self._count)
 
 
-def respond(request: Request, plugin: Plugin, link: Link, public: bool) -> Response:
+def respond(request: Request, plugin: Plugin, link: Link, version: int, public: bool) -> Response:
     """Serve a file.
 
+    :param version: ``last_modified`` of the record that names it.
     :param public: whether caches that many people share may keep it.
     :raises FileNotFoundError: where the store has lost it.
     :raises kinto_attachment.storage.StoreError: as the store failed.
+    :raises pyramid.httpexceptions.HTTPError: 412 and 416.
     """
-    settings, store = plugin.settings, plugin.store
-    cached = f"public, max-age={settings.public_max_age}" if public else PRIVATE
+    store = plugin.store
+    elsewhere = _is_elsewhere(request, plugin)
+    found = None
+    if isinstance(store, Readable) and not (elsewhere and _is_unconditional(request)):
+        found = store.stat(link.key)
+    modified = int(found.modified) if found else None
+    asked = Conditions(request.headers, link.hash, str(version), modified)
+    verdict = asked.verdict()
+    about = _of_every_answer(plugin, link, public)
+    if verdict is Verdict.UNCHANGED:
+        return Stream(status=304, headerlist=about, app_iter=[])
     if not isinstance(store, Readable):
-        return _redirected(request, link, _url_of_the_backend(store, link), cached)
-    url = _presigned_url(request, plugin, link)
+        return _redirected(_url_of_the_backend(store, link))
+    url = _presigned_url(store, link) if elsewhere and _is_theirs(asked, verdict) else None
     if url:
-        return _redirected(request, link, url, cached)
-    headers = {
-        "Cache-Control": cached,
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(link.hash)).decode()}:",
-        "Content-Disposition": disposition(link.filename, link.mimetype),
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "X-Content-Type-Options": "nosniff",
-    }
-    found = store.stat(link.key)
-    if settings.accel_redirect and link.hash not in request.if_none_match:
-        headers["X-Accel-Redirect"] = settings.accel_redirect + quote(link.key)
-        return _described(Stream(request=request, headerlist=[*headers.items()]), link, found)
-    return _streamed(request, store, link, found, headers)
+        return _redirected(url)
+    if verdict is Verdict.FAILED:
+        raise preconditions.modified_meanwhile()
+    found = found or store.stat(link.key)
+    part = _part(request, asked, found.size)
+    return _sent(request, plugin, link, found, part, about)
 
 
-def _streamed(
-    request: Request, store: Readable, link: Link, found: StoredFile, headers: dict[str, str]
+def _sent(
+    request: Request, plugin: Plugin, link: Link, found: StoredFile, part: Part, headers: Headers
 ) -> Response:
-    response = Stream(conditional_response=True, request=request)
-    _described(response, link, found)
-    # Several ranges may always be answered with the whole file (RFC 9110, section 14.2);
-    # WebOb would send the first one alone.
-    several = "," in request.headers.get("Range", "")
-    response.accept_ranges = "none" if several else "bytes"
-    response.conditional_response = not several
+    """The response with the bytes, by us or by nginx."""
+    start, stop = part or (0, found.size)
+    headers += [
+        ("Content-Type", link.mimetype),
+        ("Last-Modified", formatdate(int(found.modified), usegmt=True)),
+        ("Accept-Ranges", "bytes"),
+        ("Repr-Digest", f"sha-256=:{base64.b64encode(bytes.fromhex(link.hash)).decode()}:"),
+        ("Content-Disposition", disposition(link.filename, link.mimetype)),
+        ("Content-Security-Policy", PLAYING if plays(link.mimetype) else SANDBOXED),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if plugin.settings.accel_redirect and accel.answers_alike(request, found.size, part):
+        where = accel.location(plugin.settings.accel_redirect, link.key)
+        return Stream(headerlist=[*headers, ("X-Accel-Redirect", where)], app_iter=[])
+    headers.append(("Content-Length", str(stop - start)))
+    if part:
+        headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{found.size}"))
+    if request.method == "HEAD":
+        return Stream(headerlist=headers, app_iter=[])
     count = request.registry.metrics.count
-    response.app_iter = Chunks(
-        store,
-        link.key,
-        wanted_range(request, response, found.size),
-        lambda sent: count("attachment_bytes_out", count=sent),
-    )
-    response.content_length = found.size  # After app_iter: WebOb's setter resets it.
-    response.headers.update(headers)
-    return response
+    reader = plugin.store.open(link.key, *(part or ()))  # type: ignore[attr-defined]
+    chunks = Chunks(reader, lambda sent: count("attachment_bytes_out", count=sent))
+    return Stream(status=206 if part else 200, headerlist=headers, app_iter=chunks)
 
 
-def _described(response: Response, link: Link, found: StoredFile) -> Response:
-    response.content_type = link.mimetype
-    if link.mimetype == "text/plain":
-        response.charset = "utf-8"
-    response.etag = link.hash
-    response.last_modified = int(found.modified)
-    return response
+def _of_every_answer(plugin: Plugin, link: Link, public: bool) -> Headers:
+    """What a 304 has too (RFC 9110, section 15.4.5).
+
+    ``Vary``: without an ``Origin`` there is no ``Access-Control-Allow-Origin``, and a cache
+    would give that answer to a page of another origin as well.
+    """
+    kept = f"public, max-age={plugin.settings.public_max_age}" if public else PRIVATE
+    return [("Cache-Control", kept), ("Vary", "Origin"), ("ETag", f'"{link.hash}"')]
 
 
-def wanted_range(request: Request, response: Response, size: int) -> tuple[int, int | None] | None:
-    """The bytes that WebOb is going to send, by its own rules for conditional responses."""
-    if request.method == "HEAD" or _unchanged(request, response):
+def _part(request: Request, asked: Conditions, size: int) -> Part:
+    """The range that is wanted; None for the whole. HEAD has none (section 14.2)."""
+    if request.method != "GET" or not asked.range_counts():
         return None
-    if not (response.conditional_response and request.range and response in request.if_range):
-        return (0, None)
-    asked = request.range.content_range(size)
-    return (asked.start, asked.stop) if asked else None
+    try:
+        return ranges.wanted(request.headers.get("Range"), size)
+    except ranges.Unsatisfiable:
+        raise _unsatisfiable(size) from None
 
 
-def _unchanged(request: Request, response: Response) -> bool:
-    if not response.conditional_response:
+def _unsatisfiable(size: int) -> HTTPError:
+    error = http_error(
+        HTTPRequestRangeNotSatisfiable(),
+        errno=ERRORS.INVALID_PARAMETERS,
+        message=f"The file has {size} bytes, and none of them is in the Range that was asked for.",
+    )
+    error.headers["Content-Range"] = f"bytes */{size}"
+    return error
+
+
+def _is_unconditional(request: Request) -> bool:
+    return not any(name in request.headers for name in conditions.HEADERS)
+
+
+def _is_elsewhere(request: Request, plugin: Plugin) -> bool:
+    """Whether the store itself sends files. A URL that it signs is good for GET alone."""
+    redirects = plugin.settings.download == "redirect" and request.method == "GET"
+    return redirects and isinstance(plugin.store, Presigning)
+
+
+def _is_theirs(asked: Conditions, verdict: Verdict) -> bool:
+    """Whether a store that sends files itself will judge a request as we would.
+
+    Clients repeat their conditions where they are sent to. Stores have entity tags of their own,
+    and take ours for a version that is gone; an ``If-Match`` that names none of ours may be
+    theirs.
+    """
+    if "If-Match" in asked.headers:
+        return not asked.matched()
+    if "If-Range" in asked.headers and asked.range_counts():
         return False
-    if request.if_none_match:
-        return response.etag in request.if_none_match
-    since = request.if_modified_since
-    return bool(since and response.last_modified <= since)
+    return verdict is Verdict.SERVE
 
 
-def _redirected(request: Request, link: Link, url: str, cached: str) -> Response:
-    if link.hash in request.if_none_match:
-        return HTTPNotModified(headers={"Cache-Control": cached, "ETag": f'"{link.hash}"'})
-    return HTTPFound(location=url, headers={"Cache-Control": PRIVATE})
+def _redirected(url: str) -> Response:
+    """The URL lives five minutes: no cache is to keep the answer."""
+    return HTTPFound(location=url, headers={"Cache-Control": PRIVATE, "Vary": "Origin"})
 
 
 def _url_of_the_backend(store: Store, link: Link) -> str:
@@ -168,12 +191,8 @@ def _url_of_the_backend(store: Store, link: Link) -> str:
     return url
 
 
-def _presigned_url(request: Request, plugin: Plugin, link: Link) -> str | None:
-    """Where a download is redirected to; None where the plugin itself sends the file.
-
-    A presigned URL is good for GET alone, so HEAD is always answered here.
-    """
-    redirects = plugin.settings.download == "redirect" and request.method == "GET"
-    if redirects and isinstance(plugin.store, Presigning):
-        return plugin.store.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)
-    return None
+def _presigned_url(store: Readable, link: Link) -> str | None:
+    """Where a download is redirected to; None where the plugin itself sends the file."""
+    if not isinstance(store, Presigning):
+        return None
+    return store.presigned_url(link.key, link.filename, link.mimetype, REDIRECT_SECONDS)

@@ -1,11 +1,14 @@
-"""``If-Match`` and ``If-None-Match`` of a write, judged before its body is read."""
+"""``If-Match`` and ``If-None-Match`` of a write, judged before its body is read.
+
+Those of a download are in conditions.py.
+"""
 
 from typing import Any
 
 import colander
 from kinto.core.errors import ERRORS, http_error, raise_invalid
 from kinto.core.schema import HeaderQuotedInteger
-from pyramid.httpexceptions import HTTPPreconditionFailed
+from pyramid.httpexceptions import HTTPError, HTTPPreconditionFailed
 from pyramid.request import Request
 
 
@@ -25,15 +28,20 @@ def check(request: Request, existing: dict[str, Any] | None) -> None:
     if not failed:
         return
     seen = {k: v for k, v in (existing or {}).items() if k != "__permissions__"}
-    response = http_error(
-        HTTPPreconditionFailed(),
-        errno=ERRORS.MODIFIED_MEANWHILE,
-        message="Resource was modified meanwhile",
-        details={"existing": seen} if seen else {},
-    )
+    response = modified_meanwhile({"existing": seen} if seen else {})
     if seen:
         response.headers["ETag"] = f'"{seen["last_modified"]}"'
     raise response
+
+
+def modified_meanwhile(details: dict[str, Any] | None = None) -> HTTPError:
+    """Kinto's 412, for raising."""
+    return http_error(
+        HTTPPreconditionFailed(),
+        errno=ERRORS.MODIFIED_MEANWHILE,
+        message="Resource was modified meanwhile",
+        details=details or {},
+    )
 
 
 def _precondition(request: Request, name: str) -> int | str | None:

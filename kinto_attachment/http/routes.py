@@ -106,14 +106,16 @@ def get(request: Request) -> Response:
     """Serve the file of a record that the caller may read."""
     refuse_in_batch(request)
     target = request.context.target
-    link = current_link(request, target, request.GET.get("file"))
+    link, record = current_link(request, target, request.GET.get("file"))
     may_be_kept = Plugin.of(request).settings.public_max_age > 0
     public = may_be_kept and permissions.is_public(request, target)
-    return serve(request, target, link, public)
+    return serve(request, record, link, public)
 
 
-def current_link(request: Request, target: Target, file_id: str | None = None) -> Link:
-    """The file that the record names now.
+def current_link(
+    request: Request, target: Target, file_id: str | None = None
+) -> tuple[Link, dict[str, Any]]:
+    """The file that the record names now, and the record.
 
     :param file_id: the one that is wanted; None for whichever it is.
     :raises Refused: where it names none, or another one.
@@ -125,7 +127,7 @@ def current_link(request: Request, target: Target, file_id: str | None = None) -
     link = held_link(request, target, record, file_id)
     if link is None:
         raise Refused("no_attachment", record=target.record_id)
-    return link
+    return link, record
 
 
 def held_link(
@@ -143,12 +145,13 @@ def held_link(
     return next((k for k in held if same(k.value, value) and file_id in (None, k.file_id)), None)
 
 
-def serve(request: Request, target: Target, link: Link, public: bool) -> Response:
+def serve(request: Request, record: dict[str, Any], link: Link, public: bool) -> Response:
     """The response with the file. Raises :class:`Refused` where the store has lost it."""
+    plugin, version = Plugin.of(request), record["last_modified"]
     try:
-        response = downloads.respond(request, Plugin.of(request), link, public)
+        response = downloads.respond(request, plugin, link, version, public)
     except FileNotFoundError:
-        raise Refused("file_missing", record=target.record_id) from None
+        raise Refused("file_missing", record=record["id"]) from None
     request.registry.metrics.count(
         "attachment_downloads", unique=[("method", request.method.lower())]
     )
