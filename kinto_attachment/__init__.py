@@ -30,7 +30,7 @@ def includeme(config: "Configurator") -> None:
     from kinto_attachment import settings
     from kinto_attachment.attachments.custody import custody_of
     from kinto_attachment.attachments.locations import Locations
-    from kinto_attachment.attachments.signatures import Signer
+    from kinto_attachment.attachments.signatures import signer_of
     from kinto_attachment.http import capability
     from kinto_attachment.http.heartbeat import Heartbeat, verified
     from kinto_attachment.plugin import Plugin, rolls_back
@@ -38,14 +38,13 @@ def includeme(config: "Configurator") -> None:
 
     parsed = settings.parse(config.get_settings())
     store = choose(config, parsed)
-    secret = parsed.link_secret or config.get_settings()["userid_hmac_secret"]
     custody = custody_of(store, config.registry.storage)
     plugin = Plugin(
         parsed,
         Locations(parsed.base_url),
         store,
         rolls_back(config.registry),
-        Signer(str(secret)),
+        signer_of(parsed.link_secret, config.get_settings()["userid_hmac_secret"]),
         custody,
     )
     config.registry.attachments = plugin

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plugin:
-    """Found by requests as ``request.registry.attachments``."""
+    """Found by requests as ``request.registry.attachments``.
+
+    :ivar signer: of links; None where there is no secret, and links are off.
+    """
 
     settings: Settings
     locations: Locations
     store: Store
     rolls_back: bool
-    signer: Signer
+    signer: Signer | None
     custody: Custody
 
     @classmethod

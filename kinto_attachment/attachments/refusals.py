@@ -116,6 +116,14 @@ REFUSALS = {
         "This link has expired: ask for a new one.",
         "A signed link is older than it may be.",
     ),
+    "links_off": Row(
+        403,
+        "FORBIDDEN",
+        "Signed links are off: the server has no secret to sign them with. Its operator has to"
+        " set kinto.attachment.link_secret.",
+        "A signed link is ordered or opened, and neither `link_secret` nor Kinto's"
+        " `userid_hmac_secret` is set.",
+    ),
     "form_by_put": Row(
         415,
         "INVALID_PARAMETERS",

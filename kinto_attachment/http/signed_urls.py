@@ -15,7 +15,7 @@ from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.attachments.signatures import Token
+from kinto_attachment.attachments.signatures import Signer, Token
 from kinto_attachment.http import routes
 from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records import lookup
@@ -61,10 +61,11 @@ def includeme(config: Configurator) -> None:
 def create(request: Request) -> Any:
     """A URL of the record's file for whoever has no credentials: ``<img>``, e-mails."""
     plugin, target = Plugin.of(request), request.context.target
+    signer = _signer(plugin)
     seconds = _expires_in(request, plugin.settings.link_max_age)
-    link = routes.current_link(request, target)
+    link, _ = routes.current_link(request, target)
     expires = int(time.time()) + seconds
-    token = plugin.signer.sign(link, expires)
+    token = signer.sign(link, expires)
     url = f"{own_base_url(request)}{target.uri[1:]}/attachment/link/{token}"
     return {"data": {"url": url, "expires_in": seconds, "expires": expires}}
 
@@ -72,7 +73,7 @@ def create(request: Request) -> Any:
 def follow(request: Request) -> Response:
     """Serve the file that a signed URL is for."""
     refuse_in_batch(request)
-    plugin, target = Plugin.of(request), routes.target_of(request)
+    target, signer = routes.target_of(request), _signer(Plugin.of(request))
     token = Token.read(request.matchdict["token"])
     if token is None:
         raise Refused("link_invalid")
@@ -80,9 +81,15 @@ def follow(request: Request) -> Response:
         raise Refused("link_expired")
     record = lookup.find(request, target)
     link = routes.held_link(request, target, record, token.file_id)
-    if link is None or not plugin.signer.opens(token, link):
+    if record is None or link is None or not signer.opens(token, link):
         raise Refused("link_invalid")
-    return routes.serve(request, target, link, public=False)
+    return routes.serve(request, record, link, public=False)
+
+
+def _signer(plugin: Plugin) -> Signer:
+    if plugin.signer is None:
+        raise Refused("links_off")
+    return plugin.signer
 
 
 def _expires_in(request: Request, most: int) -> int:
