@@ -12,6 +12,8 @@ from pyramid.events import NewRequest
 from pyramid.httpexceptions import HTTPForbidden
 from pyramid.request import Request
 
+from kinto_attachment.http import password_prompts
+
 _ALIAS = re.compile(
     r"(/v\d+/buckets/)default(/collections/[^/]+/records/[^/]+/attachment.*)", re.DOTALL
 )
@@ -37,6 +39,7 @@ def _follow_alias(event: NewRequest) -> None:
     if alias is None or request.method == "OPTIONS":
         return
     if request.authenticated_userid is None:
+        password_prompts.suppress(request)
         raise HTTPForbidden()  # Kinto makes it a 401, as for the rest of the default bucket.
     request.path_info = f"{alias[1]}{request.default_bucket_id}{alias[2]}"
     request.environ[_MARK] = True

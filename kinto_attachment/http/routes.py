@@ -16,7 +16,13 @@ from kinto_attachment import keys, record_field
 from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.http import default_bucket, downloads, preconditions, uploads
+from kinto_attachment.http import (
+    default_bucket,
+    downloads,
+    password_prompts,
+    preconditions,
+    uploads,
+)
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import lookup, permissions, subrequests
 from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
@@ -76,6 +82,7 @@ def includeme(config: Configurator) -> None:
 
 def permission_context(request: Request) -> permissions.Context | permissions.OwnersContext:
     """Route factory: whatever Kinto requires for the same on the record, before the body."""
+    password_prompts.suppress(request)
     target = target_of(request)
     method = KINTO_METHOD.get(request.method, "GET")
     if method == "GET" and "file" in request.GET:
