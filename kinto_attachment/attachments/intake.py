@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import sniffing
+from kinto_attachment.attachments import charsets, sniffing
 from kinto_attachment.attachments.naming import key_for, name_and_type
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import (
@@ -29,13 +29,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a file will be called and where it will lie. Nothing is stored yet."""
+    """What a file will be called and where it will lie. Nothing is stored yet.
+
+    :param charset: what the client has said of it.
+    """
 
     file_id: str
     key: str
     target: Target
     filename: str
     mimetype: str
+    charset: str | None
     policy: Policy
 
 
@@ -45,11 +49,13 @@ class Received:
 
     :param key: the plan's, or the one that a store of another make has chosen.
     :param size: in bytes.
+    :param content_type: the plan's type, with the charset where that is known.
     """
 
     key: str
     sha256: bytes
     size: int
+    content_type: str
 
 
 def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> Plan:
@@ -67,7 +73,8 @@ def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> 
         raise Refused("content_differs", filename=filename, content=content, mimetype=mimetype)
     file_id = keys.new_id()
     key = key_for(file_id, filename, target, policy)
-    return Plan(file_id, key, target, filename, mimetype, policy)
+    charset = charsets.declared(part.mimetype, mimetype)
+    return Plan(file_id, key, target, filename, mimetype, charset, policy)
 
 
 def receive(
@@ -78,19 +85,25 @@ def receive(
     :raises Refused: size or digest.
     :raises kinto_attachment.storage.StoreError: as the store failed.
     """
-    policy = plan.policy
+    policy, look, charset = plan.policy, charsets.Look(), plan.charset
+    chunks = _limited(chunks, policy.max_size_bytes)
+    if charset is None and charsets.has_to_be_found(plan.mimetype):
+        whole, chunks = charsets.beginning(look.at_each(chunks))
+        charset = look.charset() if whole else None
+    told = charsets.content_type(plan.mimetype, charset)
     writer = store.open_writer(
-        plan.key, mimetype=plan.mimetype, filename=plan.filename, private=policy.private
+        plan.key, mimetype=told, filename=plan.filename, private=policy.private
     )
     try:
-        size, digest = measured(_limited(chunks, policy.max_size_bytes), writer.write)
+        size, digest = measured(chunks, writer.write)
         if expected and digest != expected.sha256:
             raise Refused("digest_differs", header=expected.header)
         key = writer.close() or plan.key
     except BaseException:
         writer.abort()
         raise
-    return Received(key, digest, size)
+    content_type = charsets.content_type(plan.mimetype, charset or look.charset())
+    return Received(key, digest, size, content_type)
 
 
 def seal(plan: Plan, received: Received, location: str, legacy_format: bool) -> StoredAttachment:
@@ -98,7 +111,10 @@ def seal(plan: Plan, received: Received, location: str, legacy_format: bool) -> 
     digest = received.sha256.hex()
     attachment = Attachment(plan.filename, digest, location, plan.mimetype, received.size)
     value = legacy_value(attachment, received.key) if legacy_format else asdict(attachment)
-    return StoredAttachment(plan.file_id, received.key, plan.target, attachment, value)
+    content_type = received.content_type
+    return StoredAttachment(
+        plan.file_id, received.key, plan.target, content_type, attachment, value
+    )
 
 
 def forget(store: Store, key: str) -> None:

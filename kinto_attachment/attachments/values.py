@@ -11,7 +11,7 @@ from kinto_attachment.targets import Target
 
 @dataclass(frozen=True)
 class FilePart:
-    """An incoming file: name and media type as the client says, and its bytes, once."""
+    """An incoming file: name and ``Content-Type`` as the client says, and its bytes, once."""
 
     filename: str | None
     mimetype: str | None
@@ -31,11 +31,15 @@ class Attachment:
 
 @dataclass(frozen=True)
 class StoredAttachment:
-    """A file that lies in the store, with the value that its record is to have."""
+    """A file that lies in the store, with the value that its record is to have.
+
+    :param content_type: the media type, with its charset where that is known.
+    """
 
     file_id: str
     key: str
     target: Target
+    content_type: str
     attachment: Attachment
     value: dict[str, Any]
 
@@ -47,7 +51,7 @@ class StoredAttachment:
             self.target.uri,
             self.key,
             said.hash,
-            said.mimetype,
+            self.content_type,
             said.filename,
             said.size,
             self.value,

@@ -118,7 +118,9 @@ def _check_name(name: str, seen: set[str]) -> None:
 
 def _file(part: MultipartSegment, chunks: Iterator[bytes]) -> FilePart:
     filename = _disposition_filename(part.header("Content-Disposition")) or part.filename
-    return FilePart(filename, part.content_type, chunks if filename else _not_empty(chunks))
+    return FilePart(
+        filename, part.header("Content-Type"), chunks if filename else _not_empty(chunks)
+    )
 
 
 def _payload(events: Iterator[Any]) -> Iterator[bytes]:

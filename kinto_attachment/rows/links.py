@@ -40,6 +40,7 @@ class Link:
 
     :param value: the record's ``attachment`` field, exactly as stored.
     :param hash: SHA-256, 64 hex digits, whatever format the field has.
+    :param mimetype: as downloads have it: with the charset, where that is known.
     """
 
     file_id: str
