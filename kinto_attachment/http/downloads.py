@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from urllib.parse import quote
 
 from kinto.core.errors import ERRORS, http_error
 from pyramid.httpexceptions import HTTPError, HTTPFound, HTTPRequestRangeNotSatisfiable
@@ -10,7 +11,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.disposition import disposition, plays
-from kinto_attachment.http import accel, conditions, preconditions, ranges
+from kinto_attachment.http import handed_over, preconditions, ranges
 from kinto_attachment.http.conditions import Conditions, Verdict
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows.links import Link
@@ -74,10 +75,8 @@ def respond(request: Request, plugin: Plugin, link: Link, version: int, public: 
     :raises pyramid.httpexceptions.HTTPError: 412 and 416.
     """
     store = plugin.store
-    elsewhere = _is_elsewhere(request, plugin)
-    found = None
-    if isinstance(store, Readable) and not (elsewhere and _is_unconditional(request)):
-        found = store.stat(link.key)
+    theirs = _is_elsewhere(request, plugin) and handed_over.to_store(request, link, str(version))
+    found = store.stat(link.key) if isinstance(store, Readable) and not theirs else None
     modified = int(found.modified) if found else None
     asked = Conditions(request.headers, link.hash, str(version), modified)
     verdict = asked.verdict()
@@ -86,7 +85,7 @@ def respond(request: Request, plugin: Plugin, link: Link, version: int, public: 
         return Stream(status=304, headerlist=about, app_iter=[])
     if not isinstance(store, Readable):
         return _redirected(_url_of_the_backend(store, link))
-    url = _presigned_url(store, link) if elsewhere and _is_theirs(asked, verdict) else None
+    url = _presigned_url(store, link) if theirs else None
     if url:
         return _redirected(url)
     if verdict is Verdict.FAILED:
@@ -110,8 +109,8 @@ def _sent(
         ("Content-Security-Policy", PLAYING if plays(link.mimetype) else SANDBOXED),
         ("X-Content-Type-Options", "nosniff"),
     ]
-    if plugin.settings.accel_redirect and accel.answers_alike(request, found.size, part):
-        where = accel.location(plugin.settings.accel_redirect, link.key)
+    if plugin.settings.accel_redirect and handed_over.to_nginx(request, found.size, part):
+        where = plugin.settings.accel_redirect + quote(link.key)
         return Stream(headerlist=[*headers, ("X-Accel-Redirect", where)], app_iter=[])
     headers.append(("Content-Length", str(stop - start)))
     if part:
@@ -154,28 +153,10 @@ def _unsatisfiable(size: int) -> HTTPError:
     return error
 
 
-def _is_unconditional(request: Request) -> bool:
-    return not any(name in request.headers for name in conditions.HEADERS)
-
-
 def _is_elsewhere(request: Request, plugin: Plugin) -> bool:
     """Whether the store itself sends files. A URL that it signs is good for GET alone."""
     redirects = plugin.settings.download == "redirect" and request.method == "GET"
     return redirects and isinstance(plugin.store, Presigning)
-
-
-def _is_theirs(asked: Conditions, verdict: Verdict) -> bool:
-    """Whether a store that sends files itself will judge a request as we would.
-
-    Clients repeat their conditions where they are sent to. Stores have entity tags of their own,
-    and take ours for a version that is gone; an ``If-Match`` that names none of ours may be
-    theirs.
-    """
-    if "If-Match" in asked.headers:
-        return not asked.matched()
-    if "If-Range" in asked.headers and asked.range_counts():
-        return False
-    return verdict is Verdict.SERVE
 
 
 def _redirected(url: str) -> Response:

@@ -10,6 +10,9 @@ DIGITS = 18
 read them, or take long for it."""
 
 
+_PLAIN = re.compile(rf"bytes=[0-9]{{0,{DIGITS}}}-[0-9]{{0,{DIGITS}}}", re.ASCII)
+
+
 class Unsatisfiable(Exception):
     """No byte of the file is in the range: 416."""
 
@@ -36,6 +39,17 @@ def wanted(header: str | None, size: int) -> tuple[int, int] | None:
     if first >= size:
         raise Unsatisfiable
     return first, size if last is None else min(last + 1, size)
+
+
+def is_plain(header: str | None, size: int) -> bool:
+    """Whether others understand a range as we do: none at all, or one that is written as most
+    clients write it and lies in the file."""
+    if header is None:
+        return True
+    try:
+        return _PLAIN.fullmatch(header) is not None and wanted(header, size) is not None
+    except Unsatisfiable:
+        return False
 
 
 def _suffix(length: int, size: int) -> tuple[int, int]:

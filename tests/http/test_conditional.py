@@ -29,13 +29,13 @@ def asking(client: Client) -> conditional.Ask:
 def test_every_condition_and_range_is_answered_as_the_standard_says(owner: Client) -> None:
     owner.upload(content=CONTENT, filename="a.txt", mimetype="text/plain", status=201)
 
-    assert conditional.all_wrong(asking(owner), now(owner)) == []
+    assert conditional.all_wrong(asking(owner), now(owner)) == ""
 
 
 def test_an_empty_file_has_no_part(owner: Client) -> None:
     owner.upload(content=b"", filename="a.txt", mimetype="text/plain", status=201)
 
-    assert conditional.all_wrong_of_nothing(asking(owner), now(owner)) == []
+    assert conditional.all_wrong_of_nothing(asking(owner), now(owner)) == ""
 
 
 def test_halves_of_two_files_are_not_joined(owner: Client) -> None:

@@ -170,9 +170,11 @@ def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def listening(process: "subprocess.Popen[str]") -> list[tuple[str, int]]:
-    """The addresses that a process listens on."""
+    """The addresses that a process, or one of its workers, listens on."""
     try:
-        connections = psutil.Process(process.pid).net_connections(kind="inet")
+        main = psutil.Process(process.pid)
+        both = [main, *main.children(recursive=True)]
+        connections = [c for found in both for c in found.net_connections(kind="inet")]
     except psutil.Error:  # It has just ended.
         return []
     return [tuple(c.laddr) for c in connections if c.status == psutil.CONN_LISTEN]

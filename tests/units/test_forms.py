@@ -764,7 +764,7 @@ def counting(seen: dict[str, int]) -> Callable[[FilePart], StoredAttachment]:
             seen["total"] += len(chunk)
             seen["largest"] = max(seen["largest"], len(chunk))
         attachment = Attachment("a.bin", "", "", "", seen["total"])
-        return StoredAttachment("", "", TARGET, attachment, {})
+        return StoredAttachment("", "", TARGET, "", attachment, {})
 
     return store
 
