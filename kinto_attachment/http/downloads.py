@@ -103,7 +103,6 @@ def _sent(
     headers += [
         ("Content-Type", link.mimetype),
         ("Last-Modified", formatdate(int(found.modified), usegmt=True)),
-        ("Accept-Ranges", "bytes"),
         ("Repr-Digest", f"sha-256=:{base64.b64encode(bytes.fromhex(link.hash)).decode()}:"),
         ("Content-Disposition", disposition(link.filename, link.mimetype)),
         ("Content-Security-Policy", PLAYING if plays(link.mimetype) else SANDBOXED),
@@ -111,8 +110,11 @@ def _sent(
     ]
     if plugin.settings.accel_redirect and handed_over.to_nginx(request, found.size, part):
         where = plugin.settings.accel_redirect + quote(link.key)
-        return Stream(headerlist=[*headers, ("X-Accel-Redirect", where)], app_iter=[])
-    headers.append(("Content-Length", str(stop - start)))
+        # nginx says this by itself with a whole file, and would say it twice.
+        ranges_taken = [("Accept-Ranges", "bytes")] if part else []
+        headers += [*ranges_taken, ("X-Accel-Redirect", where)]
+        return Stream(headerlist=headers, app_iter=[])
+    headers += [("Accept-Ranges", "bytes"), ("Content-Length", str(stop - start))]
     if part:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{found.size}"))
     if request.method == "HEAD":

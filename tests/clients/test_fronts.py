@@ -17,7 +17,18 @@ from tests.support.conditional import CONTENT, Answer, Now
 from tests.support.documents import ALICE, FILES, RECORD, example, ini, put
 from tests.support.streaming import WSGI, gunicorn
 
-ORIGIN = "https://pages.example.org"
+PAGES = {"Origin": "https://pages.example.org"}
+OF_OTHER_ORIGINS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-credentials": None,
+    "vary": "Origin",
+    "content-type": "text/plain; charset=utf-8",
+    "accept-ranges": "bytes",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cache-control": "private, no-cache",
+}
+READ_BY_PAGES = {"ETag", "Last-Modified", "Repr-Digest", "Content-Range", "Content-Disposition"}
 
 
 @dataclass(frozen=True)
@@ -114,3 +125,18 @@ def test_an_empty_file_has_no_part(front: Front) -> None:
     now = front.attach(b"")
 
     assert conditional.all_wrong_of_nothing(front.ask, now) == ""
+
+
+def test_a_page_of_another_origin_reads_a_file_and_its_headers(front: Front) -> None:
+    front.attach("façade".encode())
+
+    for status, headers in ((200, PAGES), (206, {**PAGES, "Range": "bytes=0-3"})):
+        answer = front.ask("GET", headers)
+        assert answer.status == status
+        if not answer.elsewhere:  # A store has its own rules, and its operator makes them.
+            got = {name: answer.headers.get(name) for name in OF_OTHER_ORIGINS}
+            assert got == OF_OTHER_ORIGINS
+            exposed = set(answer.headers["access-control-expose-headers"].split(", "))
+            assert exposed >= READ_BY_PAGES
+            assert answer.headers["repr-digest"].startswith("sha-256=:")
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
