@@ -157,7 +157,7 @@ SETTINGS = (
         text,
         None,
         "Secret that signed links are made with. Absent: one is derived from Kinto's"
-        " `userid_hmac_secret`.",
+        " `userid_hmac_secret`. Without either there are no signed links.",
         secret=True,
     ),
     Setting(
@@ -185,7 +185,12 @@ SETTINGS = (
         secret=True,
     ),
     Setting("aws.secret_key", text, None, "Secret key, with `aws.access_key`.", secret=True),
-    Setting("aws.region", text, None, "Region of the bucket."),
+    Setting(
+        "aws.region",
+        text,
+        None,
+        "Region of the bucket. Absent: boto3's own chain. URLs are signed for this region's host.",
+    ),
     Setting(
         "aws.endpoint_url",
         endpoint_url,

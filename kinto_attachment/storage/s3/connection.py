@@ -1,6 +1,7 @@
 """How S3 is reached (endpoint, credentials, time-outs), and what its answers mean."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from pyramid.settings import asbool
 
 from kinto_attachment.storage.errors import StoreFull, StoreSilent, StoreUnavailable
 from kinto_attachment.storage.network import Unanswered
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT = 10.0
 """Seconds: a request and one retry fit into the 30 that clients and proxies usually wait."""
@@ -49,8 +52,10 @@ class Connection:
     :param access_key: with ``secret_key``; None leaves both to boto3's own chain:
         environment, profile, the machine's role.
     :param endpoint_url: of a store that is not Amazon's.
+    :param region: of the bucket; None leaves it to boto3's chain. URLs are signed for the
+        region's own host: the global one redirects, which a signature does not survive.
     :param use_path_style: whether the bucket stands in the path, not in the host name; None
-        leaves it to boto3: in the path where ``endpoint_url`` is set.
+        means in the path where ``endpoint_url`` is set.
     :param timeout: seconds that the store may take to accept a connection, or to go on
         answering; each of ``num_retries`` further attempts has as many.
     """
@@ -80,23 +85,44 @@ class Connection:
                 "kinto.attachment.aws.access_key and kinto.attachment.aws.secret_key belong"
                 " together: write both, or none of them for boto3's own chain."
             )
-        return cls(**given)
+        found = cls(**given)
+        if not (found.endpoint_url or found._has_region()):
+            logger.warning(
+                "kinto.attachment.aws.region is not set: write the region of the bucket there, or"
+                " in AWS_DEFAULT_REGION; without it, downloads from a bucket outside of us-east-1"
+                " may fail."
+            )
+        return found
 
     def client(self) -> Any:
         """A client of its own session: boto3's default one is not safe among threads."""
-        session = boto3.session.Session(
+        config = self._config()
+        return self._session().client("s3", endpoint_url=self.endpoint_url, config=config)
+
+    def _has_region(self) -> bool:
+        try:
+            return bool(self._session().region_name)
+        except BotoCoreError:  # A profile that is missing, for example: its first use will tell.
+            return True
+
+    def _session(self) -> Any:
+        return boto3.session.Session(
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
         )
-        return session.client("s3", endpoint_url=self.endpoint_url, config=self._config())
 
     def _config(self) -> Config:
-        styles = {None: "auto", True: "path", False: "virtual"}
+        # By its own choice ("auto") boto3 signs URLs of Amazon's for the global host.
+        automatic = "auto" if self.endpoint_url else "virtual"
+        styles = {None: automatic, True: "path", False: "virtual"}
         return Config(
             # With an endpoint of one's own, boto3 signs URLs by the outdated version 2.
             signature_version="s3v4",
-            s3={"addressing_style": styles[self.use_path_style]},
+            s3={
+                "addressing_style": styles[self.use_path_style],
+                "us_east_1_regional_endpoint": "regional",
+            },
             connect_timeout=self.timeout,
             read_timeout=self.timeout,
             retries={"total_max_attempts": self.num_retries + 1, "mode": "standard"},
