@@ -82,10 +82,12 @@ _PRECONDITIONS = [
 ]
 _DIGEST = _parameter("Repr-Digest", "header", "sha-256=:<base64>: of the file, to be checked")
 _CONDITIONS = [
+    _parameter("If-Match", "header", "ETag of the file, or of the record, that is meant"),
+    _parameter("If-Unmodified-Since", "header", "an HTTP date"),
     _parameter("If-None-Match", "header", "ETag of the file that is there already"),
     _parameter("If-Modified-Since", "header", "an HTTP date"),
     _parameter("Range", "header", "bytes=<first>-<last>"),
-    _parameter("If-Range", "header", "ETag of the file that the range is of"),
+    _parameter("If-Range", "header", "ETag of the file that the range is of, or its HTTP date"),
 ]
 
 _VERSIONS = _headers(ETag="version of the record", Last_Modified="of the record")
@@ -124,7 +126,7 @@ _MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "412": ("The record was modified meanwhile.", _REFUSED),
     "413": ("The file is too large; the message has the limit in bytes.", _REFUSED),
     "415": ("Not multipart/form-data, or with a Content-Encoding.", _REFUSED),
-    "416": ("The range lies outside of the file.", _OF_FILE),
+    "416": ("The range lies outside of the file.", {**_OF_FILE, **_REFUSED}),
     "503": ("Records or files can't be reached: retry later.", _LATER),
     "507": ("The store has no space left: retry later.", _LATER),
     "default": ("Another error, in Kinto's format.", _REFUSED),
@@ -176,7 +178,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "get_attachment": {
         **_DOWNLOAD,
         "responses": _responses(
-            "206 302 304 400 401 403 404 416 503", _200={"description": "The file.", **_FILE}
+            "206 302 304 400 401 403 404 412 416 503", _200={"description": "The file.", **_FILE}
         ),
     },
     "delete_attachment": {
@@ -203,7 +205,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "get_linked_attachment": {
         **_DOWNLOAD,
         "responses": _responses(
-            "206 302 304 400 403 404 416 503", _200={"description": "The file.", **_FILE}
+            "206 302 304 400 403 404 412 416 503", _200={"description": "The file.", **_FILE}
         ),
     },
 }
