@@ -144,6 +144,19 @@ def test_the_page_of_a_record_shows_its_attachment(album: Album, admin: Admin) -
     assert admin.told() == []
 
 
+def test_the_page_of_a_record_that_not_everybody_may_read_comes_to_rest(
+    album: Album, admin: Admin
+) -> None:
+    """Its preview is an <img>, which sends no password: a dialogue would never end here."""
+    album.begin(data=METADATA)
+    album.attach(SEA, "sea.png")
+    about = admin.open_record()
+    admin.page.wait_for_load_state("networkidle")
+
+    assert about.locator("img").evaluate("image => image.complete && !image.naturalWidth")
+    assert [told.split(" ")[:2] for told in admin.told()] == [["401", "GET"]]
+
+
 def test_a_file_is_replaced_by_another(album: Album, admin: Admin) -> None:
     album.attach(SEA, "sea.png", data={"title": "old"})
     admin.open_record()
