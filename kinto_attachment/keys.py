@@ -1,7 +1,8 @@
 """Where a file lies in the store: ids, names and keys.
 
-A key always carries the id of its link (rows/links.py), either as the name of the file
-(``folder/<id>.jpg``) or as the folder around a readable name (``folder/<id>/photo.jpg``).
+A key always carries the id of its link (rows/links.py): as the name of the file
+(``folder/<id>.jpg``), as the folder around a readable name (``folder/<id>/photo.jpg``), or within
+a name that an operator's ``filename_pattern`` has made (``folder/first-<id>.jpg``).
 """
 
 import hashlib
@@ -26,28 +27,30 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in range(10)}
 
 
-def _check(head: str) -> str:
-    return hashlib.sha256(b"kinto-attachment " + head.encode("ascii")).hexdigest()[:10]
+def _check(head: str, within_name: bool) -> str:
+    salt = b"kinto-attachment name " if within_name else b"kinto-attachment "
+    return hashlib.sha256(salt + head.encode("ascii")).hexdigest()[:10]
 
 
-def new_id() -> str:
+def new_id(within_name: bool = False) -> str:
     """A fresh file id: a UUID of version 8 (RFC 9562) of 82 random bits and a 40-bit check.
 
     The check is what lets ``__flush__`` and ``gc`` tell a file that this plugin stored from
     anybody else's file with a UUID for a name.
+
+    :param within_name: whether other characters may stand around it in the file's name. It has
+        another check then, so that somebody's ``copy-of-<id>.jpg`` of an ordinary file is not
+        taken for one of ours.
     """
     raw = secrets.token_hex(11)
     variant = "89ab"[int(raw[16], 16) % 4]
     head = f"{raw[:12]}8{raw[13:16]}{variant}{raw[17:]}"
-    return str(uuid.UUID(head + _check(head)))
+    return str(uuid.UUID(head + _check(head, within_name)))
 
 
 def is_id(text: str) -> bool:
     """Whether ``text`` is an id that :func:`new_id` made."""
-    if not _ID.fullmatch(text):
-        return False
-    digits = text.replace("-", "")
-    return digits[22:] == _check(digits[:22])
+    return _has_check(text, False) or _has_check(text, True)
 
 
 def id_in_location(location: object) -> str | None:
@@ -62,7 +65,9 @@ def id_of_key(key: str) -> str | None:
     """The file id of a key of ours, or None where somebody else's file lies under it."""
     parts = key.split("/")
     candidates = [parts[-1].split(".", 1)[0], *parts[-2:-1]]
-    return next((part for part in candidates if is_id(part)), None)
+    alone = next((part for part in candidates if is_id(part)), None)
+    within = (found for found in _ID.findall(parts[-1]) if _has_check(found, True))
+    return alone or next(within, None)
 
 
 def is_ours(key: str) -> bool:
@@ -139,12 +144,20 @@ def build(file_id: str, folder: str, name: str | None, suffix: str) -> str:
     """The key of a new file.
 
     :param folder: folder in the store, without slashes at its ends; may be empty.
-    :param name: readable name; None for a file that is named by its id.
+    :param name: readable name; None for a file that is named by its id. One that has the id
+        within it needs no folder of its own.
     :param suffix: extension with its dot, used where there is no name.
     """
     folder = bounded(altered(folder))
     tail: Iterable[str] = (file_id + suffix,) if name is None else (file_id, name)
+    if name and id_of_key(name) == file_id:
+        tail = (name,)
     return "/".join(part for part in (folder, *tail) if part)
+
+
+def safe_name_with_id(text: str, file_id: str) -> str:
+    """:func:`safe_name` of a text that has the file's own id in it, which stays as it is."""
+    return safe_name(text).replace(altered(file_id), file_id)
 
 
 def altered(text: str) -> str:
@@ -173,6 +186,13 @@ def _shortened(text: str, size: int) -> str:
         return text
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
     return f"{_cut(text, size - len(digest) - 1).replace('/', '_')}-{digest}"
+
+
+def _has_check(text: str, within_name: bool) -> bool:
+    if not _ID.fullmatch(text):
+        return False
+    digits = text.replace("-", "")
+    return digits[22:] == _check(digits[:22], within_name)
 
 
 def _is_letter(character: str) -> bool:

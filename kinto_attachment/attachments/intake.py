@@ -71,7 +71,7 @@ def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> 
     content = sniffing.disguised_content(mimetype, head) if head else None
     if content:
         raise Refused("content_differs", filename=filename, content=content, mimetype=mimetype)
-    file_id = keys.new_id()
+    file_id = keys.new_id(within_name=bool(policy.filename_pattern))
     key = key_for(file_id, filename, target, policy)
     charset = charsets.declared(part.mimetype, mimetype)
     return Plan(file_id, key, target, filename, mimetype, charset, policy)

@@ -41,15 +41,19 @@ def name_and_type(
 
 def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:
     """The key of a new file, after the collection's ``folder``, ``randomize`` and
-    ``filename_pattern``. A pattern names the file also where ``randomize`` is on."""
+    ``filename_pattern``.
+
+    Where ``randomize`` is on, ``{filename}`` in the pattern is the file's id with the extension,
+    as in 9.x: such a name is unique by itself, and has no folder of its own.
+    """
     suffix = keys.extension(filename)
-    name: str | None = keys.safe_name(filename)
+    name = None if policy.randomize else keys.safe_name(filename)
     if policy.filename_pattern:
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        raw = policy.filename_pattern.format(filename=name, datetime=now, rid=target.record_id)
-        name = keys.safe_name(raw if raw.lower().endswith(suffix) else raw + suffix)
-    elif policy.randomize:
-        name = None
+        now = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
+        inner = file_id + suffix if name is None else name
+        raw = policy.filename_pattern.format(filename=inner, datetime=now, rid=target.record_id)
+        raw = raw if raw.lower().endswith(suffix) else raw + suffix
+        name = keys.safe_name_with_id(raw, file_id)
     folder = policy.folder.format(bucket_id=target.bucket_id, collection_id=target.collection_id)
     return keys.build(file_id, folder, name, suffix)
 

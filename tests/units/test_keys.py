@@ -194,6 +194,14 @@ def test_the_key_of_somebody_else_has_no_id(key: str) -> None:
     assert keys.id_of_key(key.format(id=keys.new_id(), other=uuid.uuid4())) is None
 
 
+@pytest.mark.parametrize("key", ["a-{id}.jpg", "{id}-1.jpg", "b/{id}", "{id}.jpg", "{id}/a.jpg"])
+def test_the_id_of_a_name_that_a_pattern_made_is_found_wherever_it_stands(key: str) -> None:
+    ours = keys.new_id(within_name=True)
+
+    assert keys.is_id(ours)
+    assert keys.id_of_key(key.format(id=ours)) == ours
+
+
 # The client's name
 
 
