@@ -20,7 +20,8 @@ from kinto.core.storage.exceptions import ObjectNotFoundError
 from kinto.core.utils import COMPARISON
 
 from kinto_attachment import keys
-from kinto_attachment.attachments.naming import GENERIC, is_media_type
+from kinto_attachment.attachments.types import is_media_type
+from kinto_attachment.media_types import GENERIC
 from kinto_attachment.rows import Rows
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same

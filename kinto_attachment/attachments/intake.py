@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import charsets, sniffing
+from kinto_attachment.attachments import charsets, types
 from kinto_attachment.attachments.naming import key_for, name_and_type
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import (
@@ -65,12 +65,14 @@ def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> 
     :raises Refused: extension or content.
     """
     filename, mimetype = name_and_type(part, target, policy, head)
-    if not policy.allows(keys.extension(filename)):
+    suffix = keys.extension(filename)
+    if not policy.allows(suffix):
         allowed = ", ".join(sorted(policy.extensions or ()))
         raise Refused("extension", filename=filename, allowed=allowed)
-    content = sniffing.disguised_content(mimetype, head) if head else None
-    if content:
-        raise Refused("content_differs", filename=filename, content=content, mimetype=mimetype)
+    found = types.disguise(mimetype, suffix, policy.mimetypes, head) if head else None
+    if found:
+        called, content = found
+        raise Refused("content_differs", filename=filename, content=content, mimetype=called)
     file_id = keys.new_id(within_name=bool(policy.filename_pattern))
     key = key_for(file_id, filename, target, policy)
     charset = charsets.declared(part.mimetype, mimetype)

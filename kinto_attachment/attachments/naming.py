@@ -1,15 +1,12 @@
 """Name, media type and key of a new file."""
 
-import mimetypes
 from datetime import UTC, datetime
 
-from kinto_attachment import keys
-from kinto_attachment.attachments import sniffing
+from kinto_attachment import keys, media_types
+from kinto_attachment.attachments import sniffing, types
 from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.settings import Policy
 from kinto_attachment.targets import Target
-
-GENERIC = "application/octet-stream"
 
 
 def name_and_type(
@@ -17,26 +14,15 @@ def name_and_type(
 ) -> tuple[str, str]:
     """The client's name, and the file's type; each completed from the other.
 
-    The operator's ``mimetypes`` count first, then the extension, then the content, and the
-    client's word only where those say nothing.
-
-    :param head: the first bytes of the file; None where nobody looks into it: then the
-        client's word comes before the extension.
+    :param head: the first bytes of the file; None where nobody looks into it.
     """
     filename = keys.client_filename(part.filename)
-    sent = (part.mimetype or "").split(";")[0].strip().lower()
-    said = sent if is_media_type(sent) and sent != GENERIC else None
+    said = types.said_by_client(part.mimetype)
     if not filename:
         kind = said or sniffing.media_type(head or b"") or ""
-        filename = keys.client_filename(target.record_id) + (mimetypes.guess_extension(kind) or "")
+        filename = keys.client_filename(target.record_id) + media_types.extension_of(kind)
     suffix = keys.extension(filename)
-    guess = mimetypes.guess_type(f"x{suffix}")[0]
-    if head is None:
-        found = said or guess
-    else:
-        by_name = guess if guess != GENERIC else None
-        found = by_name or sniffing.media_type(head) or said
-    return filename, policy.mimetypes.get(suffix) or found or GENERIC
+    return filename, types.decide(said, suffix, policy.mimetypes, head)
 
 
 def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:
@@ -56,10 +42,3 @@ def key_for(file_id: str, filename: str, target: Target, policy: Policy) -> str:
         name = keys.safe_name_with_id(raw, file_id)
     folder = policy.folder.format(bucket_id=target.bucket_id, collection_id=target.collection_id)
     return keys.build(file_id, folder, name, suffix)
-
-
-def is_media_type(text: str) -> bool:
-    """Whether ``text`` is a type and a subtype, in lower case, without parameters."""
-    kind, slash, rest = text.partition("/")
-    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-")
-    return bool(kind and slash and rest) and set(kind + rest) <= allowed

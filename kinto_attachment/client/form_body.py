@@ -1,10 +1,12 @@
 """A multipart form with one file, made while it is sent: requests' own form is read to memory."""
 
 import json
-import mimetypes
+import os.path
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
+
+from kinto_attachment import media_types
 
 BLOCK = 256 * 1024
 """Bytes that are read and sent at once."""
@@ -36,7 +38,8 @@ class FormBody:
         self._size = size
         self._passed = passed
         self._boundary = secrets.token_hex(16)
-        media_type = media_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
+        guessed = media_types.of_extension(os.path.splitext(filename)[1].lower())
+        media_type = media_type or guessed or media_types.GENERIC
         parts = [self._part(f'name="{name}"') + _json(value) for name, value in fields.items()]
         named = f'name="attachment"; filename="{quoted(filename)}"\r\nContent-Type: {media_type}'
         self._head = b"\r\n".join([*parts, self._part(named)])

@@ -6,9 +6,11 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from pyramid_storage.extensions import GROUPS
+from kinto_attachment import keys, media_types
+from kinto_attachment.media_types import GROUPS
 
-from kinto_attachment import keys
+PUBLISHED_TYPES = {e: media_types.TYPES[e] for e in (".geojson", ".pem")}
+"""Types that 8.x and 9.x gave whatever the client said, unless the operator said otherwise."""
 
 
 class Malformed(ValueError):
@@ -53,12 +55,21 @@ def retention(value: Any) -> float:
         raise Malformed("true, false, or for how long: 12h, 90d, 52w") from None
 
 
+def directory(value: Any) -> str:
+    """A path of this machine. ``~`` is the shell's: it would become a directory called so."""
+    path = text(value)
+    if path.startswith("~"):
+        raise Malformed("the whole path, without '~'")
+    return path
+
+
 def folder(value: Any) -> str:
     """A relative folder; ``{bucket_id}`` and ``{collection_id}`` are filled in."""
-    path = text(value).strip("/")
+    path = text(value)
+    path = path.removesuffix("/") if path != "/" else path
     _only_fields(path, {"bucket_id", "collection_id"})
     if (path and keys.unsafe_reason(path)) or path.split("/")[0].startswith("."):
-        raise Malformed("a relative folder without '..' and without a leading dot")
+        raise Malformed("a relative folder without '..' and without a slash or a dot before it")
     return path
 
 
@@ -82,8 +93,8 @@ def extensions(value: Any) -> frozenset[str] | None:
 
 
 def mimetypes(value: Any) -> Mapping[str, str]:
-    """Media types by extension."""
-    found = {}
+    """Media types by extension, beside the :data:`PUBLISHED_TYPES`."""
+    found = dict(PUBLISHED_TYPES)
     for pair in filter(None, (item.strip() for item in text(value).split(";"))):
         suffix, _, mimetype = (part.strip() for part in pair.partition(":"))
         known = suffix and suffix.lower() == keys.extension(f"x{suffix}")
@@ -114,12 +125,12 @@ def seconds(value: Any) -> float:
     return float(value)
 
 
-def canned_acl(value: Any) -> str | None:
-    """The name of a ready-made ACL, or nothing."""
+def canned_acl(value: Any) -> str:
+    """The name of a ready-made ACL; nothing, on purpose, where it is empty."""
     name = text(value)
     if not re.fullmatch(r"[A-Za-z-]*", name):
         raise Malformed("the name of a canned ACL, like private or public-read")
-    return name or None
+    return name
 
 
 def download(value: Any) -> str:

@@ -5,35 +5,49 @@ finds them at deploy and not in production. The settings themselves are in table
 """
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from kinto.core.utils import read_env
+from kinto.core.utils import native_value, read_env
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment.settings.parsers import Malformed
 from kinto_attachment.settings.policy import Policy, Settings
-from kinto_attachment.settings.table import ALIASES, BY_KEY, SECRETIVE, SETTINGS, Setting
+from kinto_attachment.settings.table import (
+    ALIASES,
+    BY_KEY,
+    DROPPED,
+    SECRETIVE,
+    SETTINGS,
+    Setting,
+)
 
 PREFIX = "attachment."
 RESOURCES = "resources."
 NETWORK = ("aws.", "gcloud.")
+ENVIRONMENT = "KINTO_ATTACHMENT_"
+_OF_KUBERNETES = re.compile(r"_(SERVICE_(HOST|PORT)|PORT)(_|$)")
+
+logger = logging.getLogger(__name__)
 
 
 def parse(raw: Mapping[str, Any]) -> Settings:
     """Read every ``attachment.*`` key of Kinto's settings, and the environment.
 
     ``KINTO_ATTACHMENT_BASE_PATH`` and the like are read for the global settings whether or not
-    the ini names them; Kinto itself reads the environment for keys that the ini has.
+    the ini names them; Kinto itself reads the environment for keys that the ini has. A variable
+    that is empty counts as absent; ``""`` is an empty value.
 
     :raises pyramid.exceptions.ConfigurationError: for the first wrong one, with a sentence.
     """
     values = {setting.key: setting.default for setting in SETTINGS}
     overrides: dict[tuple[str, ...], dict[str, Any]] = {}
     written = {**_one_spelling(_own(raw)), **_one_spelling(_environment())}
+    _tell_unknown_variables(raw)
     for name, value in written.values():
         if name.startswith(RESOURCES):
             place, setting = _resource_setting(name, value)
@@ -41,6 +55,8 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         else:
             setting = _find(name, value)
             values[setting.key] = _parsed(setting, name, value)
+    if values["base_url"] is None and values["extra.base_url"]:
+        values["base_url"] = ""  # As in 8.x and 9.x: clients put the announced URL before keys.
     own = {k.replace(".", "_"): v for k, v in values.items() if not k.startswith(NETWORK)}
     for key in {field.name for field in fields(Policy)}:
         del own[key]
@@ -49,7 +65,23 @@ def parse(raw: Mapping[str, Any]) -> Settings:
 
 
 def _own(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {k.removeprefix(PREFIX): v for k, v in raw.items() if k.startswith(PREFIX)}
+    own = {k.removeprefix(PREFIX): v for k, v in raw.items() if k.startswith(PREFIX)}
+    for name, value in list(own.items()):
+        if value == "" and _is_emptied(name):
+            del own[name]
+            ini = raw.get(f"kinto.{PREFIX}{name}")  # Kinto keeps beside it what the ini has.
+            if ini is not None:
+                own[name] = native_value(ini)
+    return own
+
+
+def _is_emptied(name: str) -> bool:
+    """Whether a variable for this setting is there, and empty: Kinto takes that for a value,
+    while files for containers mean that there is none."""
+    variable = _variable(name)
+    return any(
+        os.environ.get(spelling) == "" for spelling in (variable, variable.removeprefix("KINTO_"))
+    )
 
 
 def _one_spelling(given: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
@@ -69,13 +101,32 @@ def _one_spelling(given: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
     return found
 
 
+def _variable(name: str) -> str:
+    return ENVIRONMENT + name.replace(".", "_").replace("-", "_").upper()
+
+
 def _environment() -> dict[str, Any]:
-    found = {}
-    for name in (*BY_KEY, *ALIASES):
-        variable = f"KINTO_ATTACHMENT_{name.replace('.', '_').upper()}"
-        if variable in os.environ:
-            found[name] = read_env(f"kinto.{PREFIX}{name}", None)
-    return found
+    return {
+        name: read_env(f"kinto.{PREFIX}{name}", None)
+        for name in (*BY_KEY, *ALIASES)
+        if os.environ.get(_variable(name))
+    }
+
+
+def _tell_unknown_variables(raw: Mapping[str, Any]) -> None:
+    """Log variables that look like a setting and are none. They stop no start: others name theirs
+    as they like, and Kubernetes makes some for a service that is called like the plugin."""
+    known = {_variable(name) for name in (*BY_KEY, *ALIASES, *_own(raw))}
+    for variable in sorted(os.environ):
+        ours = variable.startswith(ENVIRONMENT) and variable not in known
+        if not ours or _OF_KUBERNETES.search(variable):
+            continue
+        names = [name.removeprefix(ENVIRONMENT) for name in known]
+        close = difflib.get_close_matches(variable.removeprefix(ENVIRONMENT), names, n=1)
+        advice = f"write {ENVIRONMENT}{close[0]}" if close else "it does nothing"
+        if variable.startswith(_variable(RESOURCES)):
+            advice = "those of a bucket or a collection belong in the ini"
+        logger.warning("%s is set, and there is no such setting: %s.", variable, advice)
 
 
 def _resource_setting(name: str, value: Any) -> tuple[tuple[str, ...], Setting]:
@@ -96,6 +147,7 @@ def _find(name: str, value: Any) -> Setting:
     if setting is None:
         close = difflib.get_close_matches(name, (*BY_KEY, *ALIASES), n=1)
         advice = f"write kinto.{PREFIX}{close[0]}" if close else "remove it"
+        advice = DROPPED.get(name, advice)
         raise ConfigurationError(
             f"kinto.{PREFIX}{name} = {_shown(name, value)}: there is no such setting; {advice}."
         )

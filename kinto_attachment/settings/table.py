@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kinto_attachment.media_types import GROUPS
 from kinto_attachment.settings.parsers import (
+    PUBLISHED_TYPES,
     accel_redirect,
     base_url,
     boolean,
     canned_acl,
+    directory,
     download,
     endpoint_url,
     extensions,
@@ -38,14 +41,14 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("base_path", text, None, "Directory that the files go to: the local store."),
+    Setting("base_path", directory, None, "Directory that the files go to: the local store."),
     Setting(
         "base_url",
         base_url,
         None,
         "URL under which a web server or CDN of yours serves the files: `location` is made of it"
         " and the file's key. Absent: the plugin serves the files. Empty: `location` is the key"
-        " alone.",
+        " alone, and so it is where only `extra.base_url` is given.",
     ),
     Setting(
         "extra.base_url",
@@ -80,19 +83,27 @@ SETTINGS = (
         "filename_pattern",
         filename_pattern,
         "",
-        "Name of files in the store, made of `{filename}`, `{datetime}` and `{rid}`, which is the"
-        " record's id; comes before `randomize`.",
+        "Name of files in the store, made of `{filename}`, `{datetime}` (14 digits, in UTC) and"
+        " `{rid}`, which is the record's id. Where `randomize` is on, `{filename}` is a UUID with"
+        " the extension, else the client's name. A name that has no UUID in it gets a folder"
+        " that is called by one.",
         True,
     ),
     Setting(
         "extensions",
         extensions,
         extensions("default"),
-        "Allowed extensions and groups joined by `+`: documents, text, images, audio, video,"
-        " data, scripts, archives, executables, default, any.",
+        f"Allowed extensions and groups joined by `+`: {', '.join(GROUPS)}.",
         True,
     ),
-    Setting("mimetypes", mimetypes, {}, "Media types of your own, by extension.", True),
+    Setting(
+        "mimetypes",
+        mimetypes,
+        PUBLISHED_TYPES,
+        "Media types by extension that count whatever the client says. Yours are added to those"
+        " of the default, or take their places.",
+        True,
+    ),
     Setting(
         "max_size_bytes",
         whole_number,
@@ -209,6 +220,14 @@ SETTINGS = (
         " not Amazon's.",
     ),
     Setting("aws.acl", canned_acl, None, "Canned ACL of new files. Absent: none is sent."),
+    Setting(
+        "aws.cache_control",
+        text,
+        "public, max-age=31536000, immutable",
+        "`Cache-Control` that S3 sends with files that are read there by `base_url`. A key is"
+        " never used twice, so caches may keep what they have. Private files have none. Empty:"
+        " none is sent.",
+    ),
     Setting("aws.timeout", seconds, 10.0, "Seconds that S3 may take to answer one request."),
     Setting("aws.num_retries", whole_number, 1, "How often a request to S3 is repeated."),
     Setting("gcloud.bucket_name", text, None, "Bucket of the Google Cloud Storage store."),
@@ -235,6 +254,13 @@ SETTINGS = (
     ),
     Setting("gcloud.timeout", seconds, 10.0, "Seconds that Google may take to answer."),
 )
+
+_MAKE_THE_BUCKET = "the plugin makes no bucket; make it yourself, and remove this"
+DROPPED = {
+    "gcloud.auto_create_bucket": _MAKE_THE_BUCKET,
+    "gcloud.auto_create_acl": _MAKE_THE_BUCKET,
+}
+"""Settings of 8.x and 9.x that are gone, and what to do about them."""
 
 ALIASES = {"max_size": "max_size_bytes", "aws.bucket": "aws.bucket_name"}
 BY_KEY = {setting.key: setting for setting in SETTINGS}

@@ -349,7 +349,7 @@ def any_media_type() -> None:
     def is_media_type(text: str) -> bool:
         return True
 
-    put_everywhere("kinto_attachment.attachments.naming:is_media_type", is_media_type)
+    put_everywhere("kinto_attachment.attachments.types:is_media_type", is_media_type)
 
 
 def nothing_is_released() -> None:

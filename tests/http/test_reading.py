@@ -329,7 +329,7 @@ def test_text_may_hold_what_it_likes(owner: Client, what: str) -> None:
     assert owner.get(ATTACHMENT).content_type == "text/plain"
 
 
-def test_the_type_follows_the_extension_and_the_content_before_the_client(owner: Client) -> None:
+def test_a_type_that_would_run_gives_way_to_the_extension_and_the_content(owner: Client) -> None:
     assert owner.upload(content=PNG, mimetype="text/html").json["mimetype"] == "image/jpeg"
     nameless = owner.put(ATTACHMENT, PNG, Content_Type="application/octet-stream")
     assert nameless.json["mimetype"] == "image/png"

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from kinto.core.utils import native_value
 from pyramid.exceptions import ConfigurationError
-from pyramid_storage.extensions import GROUPS
 
 from kinto_attachment import keys, settings
 from kinto_attachment.attachments import naming, values
 from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.attachments.values import Attachment, FilePart
+from kinto_attachment.media_types import GROUPS
 from kinto_attachment.settings import Policy, Settings
+from kinto_attachment.settings.parsers import PUBLISHED_TYPES
 from kinto_attachment.settings.table import SETTINGS
 from kinto_attachment.targets import Target
 from tests.support.parts import Server
@@ -35,7 +36,7 @@ ROWS: list[tuple[str, str, Any]] = [
     ("extra.base_url", "https://cdn.example.org", "https://cdn.example.org/"),
     ("extra.base_url", "", ""),
     ("folder", "{bucket_id}/{collection_id}", "{bucket_id}/{collection_id}"),
-    ("folder", "/album/", "album"),
+    ("folder", "album/", "album"),
     ("folder", "2024", "2024"),
     ("folder", '"2.50"', "2.50"),
     ("folder", "", ""),
@@ -62,9 +63,10 @@ ROWS: list[tuple[str, str, Any]] = [
     ("extensions", "default", frozenset(GROUPS["default"])),
     ("extensions", "default+any", None),
     ("extensions", "7", frozenset({"7"})),
-    ("mimetypes", ".jxl:image/jxl", {".jxl": "image/jxl"}),
-    ("mimetypes", " .A:x/y ; .b: z/w+xml; ", {".a": "x/y", ".b": "z/w+xml"}),
-    ("mimetypes", "", {}),
+    ("mimetypes", ".jxl:image/jxl", {**PUBLISHED_TYPES, ".jxl": "image/jxl"}),
+    ("mimetypes", " .A:x/y ; .b: z/w+xml; ", {**PUBLISHED_TYPES, ".a": "x/y", ".b": "z/w+xml"}),
+    ("mimetypes", ".pem:x/y", {**PUBLISHED_TYPES, ".pem": "x/y"}),
+    ("mimetypes", "", PUBLISHED_TYPES),
     ("max_size_bytes", "1048576", 1048576),
     ("max_size_bytes", "0", 0),
     ("legacy_format", "true", True),
@@ -96,7 +98,9 @@ ROWS: list[tuple[str, str, Any]] = [
     ("aws.use_path_style", "true", True),
     ("aws.use_path_style", "false", False),
     ("aws.acl", "public-read", "public-read"),
-    ("aws.acl", "", None),
+    ("aws.acl", "", ""),
+    ("aws.cache_control", "max-age=60", "max-age=60"),
+    ("aws.cache_control", "", ""),
     ("aws.timeout", "2.5", 2.5),
     ("aws.timeout", "30", 30.0),
     ("aws.num_retries", "3", 3),
@@ -110,6 +114,11 @@ ROWS: list[tuple[str, str, Any]] = [
 ]
 
 WRONG: list[tuple[str, str, str]] = [
+    ("base_path", "~/files", "the whole path, without '~'"),
+    ("base_path", "~", "the whole path, without '~'"),
+    ("folder", "/outside", "relative folder"),
+    ("folder", "/", "relative folder"),
+    ("folder", "//a/", "relative folder"),
     ("base_path", "1.5", "double quotes"),
     ("base_url", "1e3", "double quotes"),
     ("extra.base_url", "1.5", "double quotes"),
@@ -189,6 +198,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("aws.use_path_style", "auto", "true or false"),
     ("aws.acl", "public read", "canned ACL"),
     ("aws.acl", "1.5", "double quotes"),
+    ("aws.cache_control", "1.5", "double quotes"),
     ("aws.timeout", "0", "seconds above 0"),
     ("aws.timeout", "0.0", "seconds above 0"),
     ("aws.timeout", "-1", "seconds above 0"),
@@ -267,7 +277,7 @@ def test_without_any_setting_the_defaults_hold() -> None:
         "randomize": True,
         "filename_pattern": "",
         "extensions": frozenset(GROUPS["default"]),
-        "mimetypes": {},
+        "mimetypes": {".geojson": "application/geojson", ".pem": "application/x-pem-file"},
         "max_size_bytes": 0,
         "private": False,
     }
@@ -296,7 +306,7 @@ def test_a_setting_is_read_from_what_kinto_makes_of_text(key: str, text: str, va
 def test_a_setting_is_read_from_the_environment(
     key: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(f"KINTO_ATTACHMENT_{key.replace('.', '_').upper()}", text)
+    monkeypatch.setenv(f"KINTO_ATTACHMENT_{key.replace('.', '_').upper()}", text or '""')
 
     assert value_of(settings.parse({}), key) == value
 
@@ -505,7 +515,7 @@ def test_a_wrong_value_for_a_resource_stops_the_start(key: str, place: str) -> N
 def test_a_wrong_value_in_the_environment_stops_the_start(
     key: str, text: str, accepted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(f"KINTO_ATTACHMENT_{key.replace('.', '_').upper()}", text)
+    monkeypatch.setenv(f"KINTO_ATTACHMENT_{key.replace('.', '_').upper()}", text or '""')
 
     assert accepted in refusal({})
 
@@ -602,12 +612,87 @@ def test_two_spellings_that_differ_stop_the_start() -> None:
     assert "max_size" in message
 
 
-def test_an_empty_base_url_in_the_environment_is_not_an_absent_one(
+@pytest.mark.parametrize("key", [setting.key for setting in SETTINGS])
+def test_an_empty_variable_counts_as_absent(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"KINTO_ATTACHMENT_{key.replace('.', '_').upper()}", "")
+
+    assert settings.parse({}) == parse()
+
+
+def test_an_empty_value_in_the_environment_is_written_in_quotes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("KINTO_ATTACHMENT_BASE_URL", "")
+    monkeypatch.setenv("KINTO_ATTACHMENT_BASE_URL", '""')
 
     assert settings.parse({}).base_url == ""
+
+
+@pytest.mark.parametrize("variable", ["KINTO_ATTACHMENT_FOLDER", "ATTACHMENT_FOLDER"])
+def test_an_empty_variable_leaves_what_the_ini_says(
+    variable: str, make_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "")
+
+    server = make_server({"kinto.attachment.folder": "named"})
+
+    assert server.registry.attachments.settings.policy_for("", "").folder == "named"
+
+
+@pytest.mark.parametrize(
+    ("variable", "advice"),
+    [
+        ("KINTO_ATTACHMENT_BASE_PAHT", "write KINTO_ATTACHMENT_BASE_PATH"),
+        ("KINTO_ATTACHMENT_AWS_SECRET_KYE", "write KINTO_ATTACHMENT_AWS_SECRET_KEY"),
+        ("KINTO_ATTACHMENT_COLOUR", "it does nothing"),
+        ("KINTO_ATTACHMENT_RESOURCES_FILMS_FOLDER", "belong in the ini"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_told_without_its_value(
+    variable: str,
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(variable, "hunter2")
+
+    settings.parse({})
+
+    (message,) = caplog.messages
+    assert message.startswith(f"{variable} is set, and there is no such setting: ")
+    assert advice in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "KINTO_ATTACHMENT_BASE_PATH",
+        "KINTO_ATTACHMENT_MAX_SIZE",
+        "KINTO_ATTACHMENT_RESOURCES_FILMS_FOLDER",
+        "KINTO_ATTACHMENT_SERVICE_HOST",
+        "KINTO_ATTACHMENT_PORT",
+        "KINTO_ATTACHMENT_PORT_8888_TCP_ADDR",
+        "KINTO_ATTACHMENTS",
+        "KINTO_HTTP_PORT",
+    ],
+)
+def test_variables_that_are_settings_or_somebody_elses_are_not_told(
+    variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(variable, "12345")
+
+    parse(resources__films__folder="films")
+
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("name", ["gcloud.auto_create_bucket", "gcloud.auto_create_acl"])
+def test_what_created_buckets_is_refused_with_what_to_do_instead(name: str) -> None:
+    message = refusal({f"attachment.{name}": "true"})
+
+    assert "make it yourself, and remove this" in message
+    assert "write kinto" not in message
+    assert_one_sentence(message)
 
 
 @pytest.mark.parametrize("ini", ["named", None])
@@ -702,12 +787,21 @@ def test_the_location_follows_base_url_unless_the_file_is_private(
     )
 
 
+def test_where_only_the_announced_url_is_given_locations_are_bare_keys() -> None:
+    """As in 8.x and 9.x: clients put the announced URL before them."""
+    assert parse(extra__base_url="https://b.org").base_url == ""
+    assert parse(extra__base_url="").base_url is None
+    assert parse(base_url="https://a.org", extra__base_url="https://b.org").base_url
+
+
 @pytest.mark.parametrize(
     ("written", "announced"),
     [
         ({}, None),
         ({"base_url": "https://a.org"}, "https://a.org/"),
         ({"base_url": ""}, "/"),
+        ({"extra__base_url": "https://b.org"}, "https://b.org/"),
+        ({"extra__base_url": ""}, "/"),
         ({"base_url": "", "extra__base_url": "https://b.org"}, "https://b.org/"),
         ({"base_url": "https://a.org", "extra__base_url": ""}, "/"),
         ({"base_url": "https://a.org", "extra__base_url": "https://b.org"}, "https://b.org/"),
@@ -733,6 +827,8 @@ def test_the_announced_url_follows_both_urls(
         ("photo.jpg", "a/b/c", ("photo.jpg", "image/jpeg")),
         ("日本.txt", None, ("日本.txt", "text/plain")),
         ("unknown.zzzz", None, ("unknown.zzzz", "application/octet-stream")),
+        (None, "text/html", ("first.html", "text/html")),
+        (None, "audio/mpeg", ("first.mp3", "audio/mpeg")),
         ("noextension", None, ("noextension", "application/octet-stream")),
         (None, "image/png", ("first.png", "image/png")),
         ("..", "image/png", ("first.png", "image/png")),
@@ -747,27 +843,6 @@ def test_name_and_type_complete_each_other(
     part = FilePart(filename, mimetype, ())
 
     assert naming.name_and_type(part, TARGET, policy(), None) == expected
-
-
-@pytest.mark.parametrize(
-    ("filename", "mimetype", "head", "expected"),
-    [
-        ("photo.jpg", "image/png", b"text", ("photo.jpg", "image/jpeg")),
-        ("photo.jpg", None, b"\x89PNG\r\n\x1a\n", ("photo.jpg", "image/jpeg")),
-        ("unknown.zzzz", "text/css", b"\x89PNG\r\n\x1a\n", ("unknown.zzzz", "image/png")),
-        ("unknown.zzzz", "text/css", b"text", ("unknown.zzzz", "text/css")),
-        ("unknown.zzzz", None, b"", ("unknown.zzzz", "application/octet-stream")),
-        ("data.bin", "x/y", b"\xff\xd8\xff\xe0", ("data.bin", "image/jpeg")),
-        (None, None, b"%PDF-1.7", ("first.pdf", "application/pdf")),
-        (None, "text/css", b"a {}", ("first.css", "text/css")),
-    ],
-)
-def test_the_clients_word_counts_where_extension_and_content_say_nothing(
-    filename: str | None, mimetype: str | None, head: bytes, expected: tuple[str, str]
-) -> None:
-    part = FilePart(filename, mimetype, ())
-
-    assert naming.name_and_type(part, TARGET, policy(), head) == expected
 
 
 def test_the_operators_media_type_comes_before_the_clients() -> None:
@@ -789,31 +864,59 @@ def test_the_operators_media_type_comes_before_the_clients() -> None:
         ({"randomize": False}, "日本.txt", r"ID/日本\.txt"),
         ({"folder": "{bucket_id}/x/{collection_id}"}, "a.jpg", r"pictures/x/album/ID\.jpg"),
         ({"folder": "{{x}}"}, "a.jpg", r"\{x\}/ID\.jpg"),
-        ({"filename_pattern": "{rid}-{filename}"}, "a.jpg", r"ID/first-a\.jpg"),
+        ({"filename_pattern": "{rid}-{filename}"}, "a.jpg", r"first-ID\.jpg"),
+        ({"filename_pattern": "{rid}-{filename}"}, "noextension", r"first-ID"),
+        ({"filename_pattern": "{filename}-{rid}"}, "a.jpg", r"ID\.jpg-first\.jpg"),
+        ({"filename_pattern": "{rid}.{filename}", "folder": "f"}, "a.jpg", r"f/first\.ID\.jpg"),
+        ({"filename_pattern": "{rid}-{datetime}-{filename}"}, "a.jpg", r"first-\d{14}-ID\.jpg"),
         ({"filename_pattern": "{rid}"}, "a.jpg", r"ID/first\.jpg"),
         ({"filename_pattern": "{rid}.JPG"}, "a.jpg", r"ID/first\.jpg"),
         ({"filename_pattern": "{rid}"}, "noextension", r"ID/first"),
-        ({"filename_pattern": "{datetime}"}, "a.jpg", r"ID/\d{8}T\d{6}\.jpg"),
-        ({"filename_pattern": "..{filename}"}, "a.jpg", r"ID/a\.jpg"),
-        ({"filename_pattern": "{filename}"}, "{rid}.jpg", r"ID/rid_\.jpg"),
+        ({"filename_pattern": "{datetime}"}, "a.jpg", r"ID/\d{14}\.jpg"),
         ({"filename_pattern": "{rid}", "folder": "f"}, "a.jpg", r"f/ID/first\.jpg"),
+        (
+            {"filename_pattern": "{rid}-{filename}", "randomize": False},
+            "a.jpg",
+            r"ID/first-a\.jpg",
+        ),
+        ({"filename_pattern": "..{filename}", "randomize": False}, "a.jpg", r"ID/a\.jpg"),
+        (
+            {"filename_pattern": "{filename}", "randomize": False},
+            "{rid}.jpg",
+            r"ID/rid_\.jpg",
+        ),
     ],
 )
 def test_the_key_follows_the_policy(written: dict[str, Any], filename: str, key: str) -> None:
-    file_id = keys.new_id()
+    file_id = keys.new_id(within_name=True)
 
     found = naming.key_for(file_id, filename, TARGET, policy(**written))
 
     assert re.fullmatch(key, found.replace(file_id, "ID"))
+    assert keys.id_of_key(found) == keys.id_in_location(found) == file_id
 
 
-def test_a_long_pattern_ends_in_the_extension_all_the_same() -> None:
-    rules = policy(filename_pattern="x" * 400 + "{filename}")
+@pytest.mark.parametrize("randomize", [True, False])
+def test_a_long_pattern_ends_in_the_extension_all_the_same(randomize: bool) -> None:
+    rules = policy(filename_pattern="x" * 400 + "{filename}", randomize=randomize)
+    file_id = keys.new_id(within_name=True)
 
-    key = naming.key_for(keys.new_id(), "a" * 300 + ".jpg", TARGET, rules)
+    key = naming.key_for(file_id, "a" * 300 + ".jpg", TARGET, rules)
 
     assert key.endswith(".jpg")
+    assert keys.id_of_key(key) == file_id
     assert len(key.split("/")[-1].encode()) <= keys.MAX_NAME_BYTES
+
+
+def test_a_record_that_is_called_like_an_id_does_not_pass_for_the_files() -> None:
+    other, file_id = (keys.new_id(within_name=True) for _ in range(2))
+    for pattern in ("{rid}", "{filename}-{rid}", "{rid}-{filename}", "{rid}{filename}"):
+        rules = policy(filename_pattern=pattern)
+
+        key = naming.key_for(file_id, "a.jpg", Target("b", "c", other), rules)
+
+        assert keys.id_of_key(key) == keys.id_in_location(key) == file_id
+        assert other not in key
 
 
 def test_the_first_api_stored_filesize_a_base64_hash_and_the_bare_key() -> None:
