@@ -8,6 +8,7 @@ A little above 200 lines: whoever wants a server like this one reads it as an ex
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import secrets
 import shlex
@@ -148,6 +149,10 @@ def _remove_leftovers(directory: str) -> None:
 def _application(directory: str) -> Any:
     import kinto
 
+    from kinto_attachment.storage import start_log
+
+    # That the demo page is not for production is what this command is about.
+    logging.getLogger(start_log.__name__).setLevel(logging.ERROR)
     settings = {
         **SETTINGS,
         "kinto.userid_hmac_secret": secrets.token_hex(),

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
 from pyramid.path import DottedNameResolver
+from pyramid.settings import asbool
 from pyramid_storage.interfaces import IFileStorage
 from pyramid_storage.registry import register_file_storage_impl
 
 from kinto_attachment.settings import PREFIX, Settings
+from kinto_attachment.storage import start_log
 from kinto_attachment.storage.interface import Readable, Store, lacks
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.thirdparty import ThirdPartyStorage
@@ -54,6 +56,7 @@ def choose(config: Configurator, settings: Settings) -> Store:
     store = found if isinstance(found, Store) else ThirdPartyStorage(found)
     missing = lacks(store)
     _check_serving(store, settings)
+    start_log.tell(store, settings)
     if missing:
         logger.warning(
             "The attachment store %s lacks %s: downloads are redirected to its own URLs, and"
@@ -84,7 +87,7 @@ def _configured(config: Configurator, settings: Settings) -> Any:
     backend = _named(settings)
     if backend is None:
         return _third_party(config, str(settings.backend))
-    store = _ours(backend, settings)
+    store = _ours(backend, settings, asbool(config.get_settings().get("readonly")))
     register_file_storage_impl(config, store)
     return store
 
@@ -119,7 +122,7 @@ def _asked(backend: Backend, settings: Settings) -> Any:
     return {"base_path": settings.base_path, **settings.network}[backend.setting]
 
 
-def _ours(backend: Backend, settings: Settings) -> Any:
+def _ours(backend: Backend, settings: Settings, readonly: bool) -> Any:
     asked = _asked(backend, settings)
     if not asked:
         raise ConfigurationError(
@@ -127,7 +130,13 @@ def _ours(backend: Backend, settings: Settings) -> Any:
             f" {settings.backend} asks for it."
         )
     if backend.library is None:
-        return LocalFileStorage(asked, settings.base_url or "", fsync=settings.fsync, create=False)
+        return LocalFileStorage(
+            asked,
+            settings.base_url or "",
+            fsync=settings.fsync,
+            create=False,
+            writable=not readonly,
+        )
     try:
         module = importlib.import_module(f"kinto_attachment.storage.{backend.name}")
     except (ImportError, RuntimeError):  # pyramid_storage makes the latter of the former.

@@ -38,6 +38,8 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     :param fsync: whether a file is forced to disk, with its directory, before it counts.
     :param create: whether the directory is made where it does not exist. A server does not: it
         can't tell a first start from a volume that is not mounted (attachments/custody.py can).
+    :param writable: False for a server that only reads: then the directory may be missing, or
+        on a read-only file system.
     :raises pyramid.exceptions.ConfigurationError: where the directory can't be used.
     """
 
@@ -48,13 +50,14 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         extensions: str = "default",
         fsync: bool = True,
         create: bool = True,
+        writable: bool = True,
     ) -> None:
         super().__init__(os.path.abspath(base_path), base_url, extensions)
         self.fsync = fsync
         try:
             if create:
                 os.makedirs(self._unfinished(), exist_ok=True)
-            else:
+            elif writable:
                 _check_creatable(self.base_path)
         except OSError as error:
             raise ConfigurationError(

@@ -43,6 +43,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
     Nothing is sent before the first use: a store that can't be reached stops no start.
 
     :param acl: canned ACL of new files; buckets of today refuse any, so None sends none.
+    :param cache_control: ``Cache-Control`` of files that are not private; None sends none.
     :ivar knows_conditions: whether the store can refuse to write over a file; assumed until
         it says that it can't.
     """
@@ -54,8 +55,10 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         acl: str | None = None,
         base_url: str = "",
         extensions: str = "default",
+        cache_control: str | None = None,
     ) -> None:
         super().__init__(bucket_name, acl, base_url, extensions)
+        self.cache_control = cache_control
         self._shared = SharedClient(connection.client)
         self.knows_conditions = True
 
@@ -63,14 +66,17 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
     def from_settings(cls, settings: Mapping[str, Any], prefix: str) -> "S3FileStorage":
         """pyramid_storage's way to configure: ``aws.*``, ``base_url`` and ``extensions``.
 
-        Beside its names there is ``aws.endpoint_url``, and no ACL unless one is set.
+        Beside its names there are ``aws.endpoint_url`` and ``aws.cache_control``, which is for
+        files that are read by ``base_url``; and there is no ACL unless one is set.
         """
+        read_there = settings.get(f"{prefix}base_url") is not None
         return cls(
             settings[f"{prefix}aws.bucket_name"],
             Connection.from_settings(settings, f"{prefix}aws."),
             settings.get(f"{prefix}aws.acl") or None,
             settings.get(f"{prefix}base_url") or "",
             settings.get(f"{prefix}extensions") or "default",
+            (settings.get(f"{prefix}aws.cache_control") or None) if read_there else None,
         )
 
     @property
@@ -83,7 +89,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         self, key: str, *, mimetype: str, filename: str, private: bool = False
     ) -> "S3Writer":
         """A writer of a new file."""
-        return S3Writer(self, checked(key), mimetype, filename, None if private else self.acl)
+        return S3Writer(self, checked(key), mimetype, filename, private)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "S3Reader":
         """The bytes of a file, or of a range of it, by one GET request."""

@@ -21,7 +21,7 @@ class S3Writer(PartWriter):
     """One ``PutObject``, or a multipart upload that is sent part after part."""
 
     def __init__(
-        self, storage: "S3FileStorage", key: str, mimetype: str, filename: str, acl: str | None
+        self, storage: "S3FileStorage", key: str, mimetype: str, filename: str, private: bool
     ) -> None:
         super().__init__()
         self._storage = storage
@@ -31,8 +31,10 @@ class S3Writer(PartWriter):
             self._about["ContentType"] = mimetype
         if filename:
             self._about["ContentDisposition"] = disposition(filename, mimetype)
-        if acl:
-            self._about["ACL"] = acl
+        if storage.acl and not private:
+            self._about["ACL"] = storage.acl
+        if storage.cache_control and not private:
+            self._about["CacheControl"] = storage.cache_control
         self._upload_id = ""
         self._parts: list[dict[str, Any]] = []
 
