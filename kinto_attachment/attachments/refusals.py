@@ -39,7 +39,7 @@ REFUSALS = {
         "The form's `Content-Type` has no boundary, or one of more than 70 characters.",
     ),
     "missing_file": Row(
-        *_POSTED,
+        *_INVALID,
         "There is no part named 'attachment': send one file under it.",
         "No part of the form is called `attachment`.",
     ),
@@ -65,7 +65,7 @@ REFUSALS = {
         "`data` or `permissions` is larger than 1 MiB.",
     ),
     "extension": Row(
-        *_POSTED,
+        *_INVALID,
         "The extension of '{filename}' is not allowed here; allowed are: {allowed}.",
         "The setting `extensions` does not allow the file's extension here.",
     ),
@@ -99,7 +99,7 @@ REFUSALS = {
     ),
     "too_large": Row(
         413,
-        "REQUEST_TOO_LARGE",
+        "INVALID_PARAMETERS",
         "The file is larger than the {limit} bytes that are allowed here.",
         "The file has more bytes than `max_size_bytes` allows; the message has the limit.",
     ),

@@ -85,12 +85,12 @@ def test_a_script_that_knows_the_version_replaces_the_file(album: Album, script:
     ("status", "errno", "how"),
     [
         (400, 109, {"fields": {"album": "x"}}),
-        (400, 109, {"file": {"name": "script.exe", "size": 4 << 20}}),
+        (400, 107, {"file": {"name": "script.exe", "size": 4 << 20}}),
         (401, 104, {"user": None}),
         (403, 121, {"user": "somebody:else"}),
         (404, 111, {"path": "/buckets/clients/collections/nowhere/records/first"}),
         (412, 114, {"headers": {"If-Match": '"1"'}}),
-        (413, 113, {"path": "/buckets/clients/collections/small/records/first"}),
+        (413, 107, {"path": "/buckets/clients/collections/small/records/first"}),
     ],
 )
 def test_a_script_can_read_why_a_file_is_refused(
