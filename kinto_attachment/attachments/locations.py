@@ -1,5 +1,6 @@
 """Locations: the URL in a record that leads to its file, and back from there to the key."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -54,7 +55,7 @@ class Locations:
 
     def file_id_in(self, location: object) -> str | None:
         """The id of the file that a ``location`` names, whoever stored it, or None."""
-        carried = keys.id_in_location(location)
+        carried = keys.id_in_location(location) or _asked_for(location)
         key = None if carried else self.key_in(location)
         return keys.file_id(key) if key else carried
 
@@ -63,3 +64,9 @@ class Locations:
         if not isinstance(location, str) or "/attachment?file=" in location:
             return False
         return "://" in location and not (self.base_url and location.startswith(self.base_url))
+
+
+def _asked_for(location: object) -> str | None:
+    """The id in a URL of the plugin's own, also of a file whose key carries none."""
+    asked = re.search(r"/attachment\?file=([0-9a-f-]+)$", str(location))
+    return asked[1] if asked and keys.is_id_or_made(asked[1]) else None

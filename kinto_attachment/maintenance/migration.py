@@ -36,6 +36,13 @@ VERSION = 3
 """1 and 2 are the links of 8.x and 9.x."""
 
 
+BARE_KEYS = (
+    "This server has no base_url, so clients do not find files whose location is a bare key, as"
+    " 8.x and 9.x have written them. Have base_url and extra.base_url as they were, or make them"
+    " URLs of this server: kinto-attachment relocate --from '' --own --apply"
+)
+
+
 @dataclass
 class Adopted:
     """What became of records whose file has no link of ours.
@@ -80,6 +87,8 @@ class Migration(PostgreSQLPluginMigration):
         if not refusal:
             adopter.drop_published()
         done = adopter.done
+        if done.moved and Plugin.of_registry(self._registry).settings.base_url is None:
+            logger.warning(BARE_KEYS)
         logger.info(
             "Attachments%s: %d links of 8.x and 9.x moved, %d that no record names left to doctor,"
             " %d records without a link adopted.",

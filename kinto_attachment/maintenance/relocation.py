@@ -18,6 +18,7 @@ from pyramid.httpexceptions import (
 )
 
 from kinto_attachment import keys, record_field
+from kinto_attachment.plugin import Plugin
 from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.conflicts import passes
@@ -37,25 +38,33 @@ class Move:
 
     :param old: where empty, bare relative keys are meant, which clients append to the
         capability's ``base_url``.
+    :param new: None where they are to become the plugin's own URLs.
     """
 
     old: str
-    new: str
+    new: str | None
 
     def mistake(self) -> str | None:
         """Why this can't be meant, in a sentence, or None."""
+        if self.new is None:
+            return None
         if self.old == self.new:
             return "--from and --to are the same: nothing would change."
         if len({url.endswith("/") for url in (self.old or "/", self.new or "/")}) > 1:
             return "--from and --to must both end in / or neither; an empty one counts as ending."
         return None
 
-    def of(self, location: object) -> str | None:
-        """The new location; None where it does not change."""
+    def of(self, location: object, own: str = "") -> str | None:
+        """The new location; None where it does not change.
+
+        :param own: the URL at which the plugin serves the file.
+        """
         if not isinstance(location, str) or not location.startswith(self.old):
             return None
         if not self.old and re.match(r"[\w+.-]+://|/|buckets/", location):
             return None
+        if self.new is None:
+            return None if location == own else own
         if self.new.startswith(self.old) and location.startswith(self.new):
             return None  # It was changed before.
         return self.new + location.removeprefix(self.old)
@@ -111,6 +120,7 @@ class Relocation:
     ) -> None:
         self._writer = RecordWriter(registry)
         self._rows = rows_of(registry.storage)
+        self._locations = Plugin.of_registry(registry).locations
         self._move = move
         self._refused = refused
         self._tick = tick
@@ -160,7 +170,8 @@ class Relocation:
         return len(page), self._backed([c for link in page if (c := self._change(link))])
 
     def _change(self, link: Link) -> Change | None:
-        location = self._move.of(link.value.get("location"))
+        own = self._locations.of(link.key, link.record_uri, link.file_id, False, "")
+        location = self._move.of(link.value.get("location"), own)
         if location is None or link.state is State.RELEASED:
             return None
         return Change(link, {**link.value, "location": location})

@@ -612,3 +612,134 @@ def test_killed_in_the_middle_and_run_again_everything_is_changed_once(
     entries = server.as_user().get(f"{BUCKET}/history?user_id=plugin:kinto-attachment").json
     assert len(entries["data"]) == 60
     server.assert_agreement()
+
+
+# The plugin's own URLs
+
+
+@pytest.fixture
+def serving(on_postgresql: Callable[..., Server]) -> Server:
+    """A server that serves its files itself."""
+    return on_postgresql({"kinto.attachment.fsync": "false"})
+
+
+@pytest.fixture
+def make_own(
+    serving: Server, postgresql: str, local_store: dict[str, str], tmp_path: Path
+) -> Relocate:
+    def run(*arguments: str, **more: str) -> int:
+        written = {**SETTINGS, **postgresql_settings(postgresql), **local_store}
+        written |= {f"kinto.attachment.{name}": value for name, value in more.items()}
+        path = write_ini(tmp_path / "own.ini", {**written, "kinto.attachment.fsync": "false"})
+        return main(["relocate", "--ini", str(path), "--from", "", "--own", *arguments])
+
+    return run
+
+
+def migrated(server: Server, record_id: str, key: str, content: bytes) -> None:
+    """A record of 8.x without base_url, as ``kinto migrate`` leaves it: its key has no id."""
+    described: dict[str, Any] = {
+        "hash": sha256(content),
+        "mimetype": "text/plain",
+        "filename": "a.txt",
+    }
+    value = {**described, "size": len(content), "location": key}
+    with transaction.manager:
+        server.registry.storage.create(
+            resource_name="record",
+            parent_id=COLLECTION,
+            obj={"id": record_id, "attachment": value},
+        )
+        uri = f"{COLLECTION}/records/{record_id}"
+        server.rows().add(
+            [Link(keys.file_id(key), uri, key, size=len(content), value=value, **described)]
+        )
+
+
+def joined(server: Server, record: dict[str, Any]) -> Any:
+    """What a client gets that puts the announced URL before the location."""
+    client = server.as_user()
+    announced = client.get("/").json["capabilities"]["attachments"]["base_url"]
+    url = announced + record["attachment"]["location"]
+    return client.get(url.removeprefix("https://localhost/v1"), "*")
+
+
+def test_bare_keys_of_8x_become_urls_at_which_the_plugin_serves_them(
+    serving: Server, make_own: Relocate
+) -> None:
+    owner = serving.as_user()
+    owner.make_collection()
+    contents = {"r1": b"one", "r2": b"two", "copy": b"one"}
+    for record_id, content in contents.items():
+        key = f"old/{sha256(content)}.txt"
+        if record_id != "copy":
+            serving.store_file(key, content)
+        migrated(serving, record_id, key, content)
+    owner.upload(f"{COLLECTION}/records/new/attachment", content=b"new", filename="new.txt")
+    contents["new"] = b"new"
+    assert joined(serving, listed(serving)["r1"]).status_code == 404
+
+    assert make_own() == 1
+    assert make_own("--apply") == 0
+
+    for record_id, record in listed(serving).items():
+        answer = joined(serving, record)
+        assert (answer.status_code, answer.body) == (200, contents[record_id])
+    serving.assert_agreement()
+    assert make_own() == 0  # All is done.
+
+
+def test_records_with_such_urls_are_copied_and_deleted_like_any_other(
+    serving: Server, make_own: Relocate
+) -> None:
+    owner, other = serving.as_user(), serving.as_user("other")
+    owner.make_collection()
+    serving.store_file("old/a.txt", b"one")
+    migrated(serving, "r1", "old/a.txt", b"one")
+    make_own("--apply")
+    value = listed(serving)["r1"]["attachment"]
+
+    owner.json("put", f"{COLLECTION}/records/r2", {"data": {"attachment": value}}, 201)
+    forged = {"data": {"attachment": {**value, "size": 4}}}
+    owner.json("put", f"{COLLECTION}/records/r3", forged, 400)
+    other.json("put", "/buckets/mine", {}, 201)
+    other.json("put", "/buckets/mine/collections/c", {}, 201)
+    stolen = "/buckets/mine/collections/c/records/r"
+    other.json("put", stolen, {"data": {"attachment": value}}, 400)
+    serving.assert_agreement()
+
+    owner.delete(f"{COLLECTION}/records/r1")
+    assert joined(serving, listed(serving)["r2"]).body == b"one"
+    serving.assert_agreement()
+    owner.delete(f"{COLLECTION}/records/r2")
+    assert serving.stored_keys() == set()
+    serving.assert_agreement()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"base_url": OLD}, "take base_url"),
+        ({"base_url": ""}, "take base_url"),
+        ({"extra.base_url": OLD}, "extra.base_url"),
+        ({"legacy_format": "true"}, "legacy_format = true"),
+    ],
+)
+def test_a_server_whose_new_files_get_other_locations_is_2(
+    serving: Server, make_own: Relocate, more: dict[str, str], words: str, capsys: Any
+) -> None:
+    serving.as_user().make_collection()
+    serving.store_file("old/a.txt", b"one")
+    migrated(serving, "r1", "old/a.txt", b"one")
+
+    assert make_own("--apply", **more) == 2
+
+    assert words in capsys.readouterr().err
+    assert locations(serving) == ["old/a.txt"]
+
+
+def test_a_url_and_the_plugins_own_are_one_too_many(ini: Callable[..., str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["relocate", "--ini", ini(), "--from", OLD, "--to", NEW, "--own"])
+
+    assert ended.value.code == 2

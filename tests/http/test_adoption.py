@@ -353,6 +353,20 @@ def test_a_readonly_server_migrates_nothing(
     assert "readonly" in caplog.text
 
 
+@pytest.mark.parametrize("base_url", [None, "", BASE_URL])
+def test_only_a_server_that_serves_its_files_is_told_what_to_do_about_bare_keys(
+    on_postgresql: Callable[..., Server], base_url: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Old(on_postgresql({"kinto.attachment.base_url": base_url}))
+    old.record()
+
+    old.migrate()
+
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert ["--own" in message for message in told] == ([True] if base_url is None else [])
+    assert old.links() == 0
+
+
 def test_gc_passes_over_links_of_9_x(migrating: Old) -> None:
     key = migrating.record(resource="attachments")
 

@@ -34,12 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="what locations begin with now; '' for bare keys",
     )
-    parser.add_argument(
+    new = parser.add_mutually_exclusive_group(required=True)
+    new.add_argument(
         "--to",
-        required=True,
         dest="new",
         metavar="URL",
         help="what they are to begin with; '' for bare keys",
+    )
+    new.add_argument(
+        "--own",
+        action="store_true",
+        help="make them the URLs at which the plugin itself serves the files, as it does without"
+        " base_url",
     )
     parser.add_argument("--apply", action="store_true", help="change the records")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -57,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     refusal = move.mistake()
     if refusal is None:
         with kinto(arguments.ini) as registry:
-            refusal = _refusal(registry) if arguments.apply else None
+            refusal = _contradiction(registry) if arguments.own else None
+            if refusal is None and arguments.apply:
+                refusal = _refusal(registry)
             try:
                 if refusal is None:
                     _relocate(arguments, registry, move, report)
@@ -69,6 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
     _summary(report, arguments)
     todo = not arguments.apply and report.records + report.kept
     return FINDINGS if todo or report.refused else CLEAN
+
+
+def _contradiction(registry: "Registry") -> str | None:
+    """Why new files would get other locations than the plugin's own, and what to do."""
+    from kinto_attachment.plugin import Plugin
+
+    settings = Plugin.of_registry(registry).settings
+    if settings.base_url is not None:
+        return (
+            "--own is for servers that serve their files: take base_url and extra.base_url out of"
+            " the ini first, or new files would get other locations."
+        )
+    if settings.legacy_format:
+        return "--own does not go with legacy_format = true, whose locations are bare keys."
+    return None
 
 
 def _refusal(registry: "Registry") -> str | None:
