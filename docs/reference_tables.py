@@ -3,6 +3,8 @@
 ::
 
     .. settings:: base_path base_url
+    .. extensions::
+    .. mediatypes::
     .. refusals::
     .. operation:: get_attachment
     .. command:: gc
@@ -21,11 +23,13 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from kinto.core.errors import ERRORS
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from kinto_attachment import media_types
 from kinto_attachment.attachments.refusals import REFUSALS
 from kinto_attachment.commands import COMMANDS
 from kinto_attachment.http.openapi import OPERATIONS
@@ -39,6 +43,7 @@ VALUES = {
     "whole_number": "a whole number, 0 or more",
     "seconds": "a number of seconds above 0",
     "retention": "`true`, `false`, or for how long: `12h`, `90d`, `52w`",
+    "directory": "a path",
     "folder": "a relative path",
     "filename_pattern": "a name",
     "extensions": "extensions and groups, joined by `+`",
@@ -71,7 +76,9 @@ def shown_default(setting: Setting) -> str | None:
     """As an operator would write it; None where there is none."""
     if setting.key == "extensions":
         return "`default`"
-    if setting.default in (None, "", {}):
+    if isinstance(setting.default, dict):
+        return f"`{';'.join(f'{suffix}:{kind}' for suffix, kind in setting.default.items())}`"
+    if setting.default in (None, ""):
         return None
     text = str(setting.default).removesuffix(".0")
     return f"`{text.lower() if isinstance(setting.default, bool) else text}`"
@@ -93,12 +100,35 @@ def refusal_lines(reason: str) -> Iterator[str]:
     yield from indented(
         [
             "",
-            f"**{row.status}.** {rst(row.when)}",
+            f"**{row.status}**, errno {ERRORS[row.errno].value}. {rst(row.when)}",
             "",
             f"*{rst(row.sentence)}*",
             "",
         ]
     )
+
+
+def extension_lines() -> Iterator[str]:
+    """The groups, and what is in them."""
+    yield from _list_table("20 80", ("Group", "Extensions"))
+    for group, suffixes in media_types.TABLE.items():
+        yield f"   * - ``{group}``"
+        yield f"     - {', '.join(f'``{suffix}``' for suffix in suffixes)}"
+    yield "   * - ``default``"
+    yield f"     - all of {', '.join(f'``{group}``' for group in media_types.DEFAULT)}"
+    yield from ("   * - ``any``", "     - whatever there is, and files without an extension", "")
+
+
+def media_type_lines() -> Iterator[str]:
+    """Types by extension, those of one type together."""
+    suffixes: dict[str, list[str]] = defaultdict(list)
+    for suffix, kind in media_types.TYPES.items():
+        suffixes[kind].append(suffix)
+    yield from _list_table("30 70", ("Extensions", "Media type"))
+    for kind, those in suffixes.items():
+        yield f"   * - {', '.join(f'``{suffix}``' for suffix in those)}"
+        yield f"     - ``{kind}``"
+    yield ""
 
 
 def reasons_of(status: str) -> list[str]:
@@ -194,6 +224,28 @@ class Settings(Generated):
             yield from setting_lines(rows[name])
 
 
+class Extensions(Generated):
+    KIND = "table"
+    required_arguments = 0
+
+    def names(self) -> list[str]:
+        return ["extensions"]
+
+    def lines(self) -> Iterator[str]:
+        yield from extension_lines()
+
+
+class MediaTypes(Generated):
+    KIND = "table"
+    required_arguments = 0
+
+    def names(self) -> list[str]:
+        return ["mediatypes"]
+
+    def lines(self) -> Iterator[str]:
+        yield from media_type_lines()
+
+
 class Refusals(Generated):
     """All of one status."""
 
@@ -232,6 +284,7 @@ def everything() -> list[tuple[str, str]]:
     """What has to be shown, each once."""
     return [
         *(("setting", setting.key) for setting in SETTINGS),
+        *(("table", name) for name in ("extensions", "mediatypes")),
         *(("refusal", reason) for reason in REFUSALS),
         *(("operation", name) for name in OPERATIONS),
         *(("command", command.NAME) for command in COMMANDS),
@@ -259,6 +312,8 @@ def check(_: Sphinx, env: BuildEnvironment) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_object_type("refusal", "refusal", objname="refusal")
     app.add_directive("settings", Settings)
+    app.add_directive("extensions", Extensions)
+    app.add_directive("mediatypes", MediaTypes)
     app.add_directive("refusals", Refusals)
     app.add_directive("operation", Operation)
     app.add_directive("command", Command)

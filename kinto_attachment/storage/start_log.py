@@ -55,11 +55,15 @@ def _missing_acl(settings: Settings) -> list[tuple[str, str]]:
     if not host:
         return []
     own = urlsplit(network["aws.endpoint_url"] or "").hostname
-    amazons = host.endswith(_AMAZONS) or host in (own, network["aws.host"])
+    amazons = _is_below(host, _AMAZONS) or host in (own, network["aws.host"])
     found = []
     if network["aws.bucket_name"] and network["aws.acl"] is None and amazons:
         found.append(("aws.acl", "public-read"))
-    googles = host.endswith(_GOOGLES) and not network["gcloud.uniform_bucket_level_access"]
+    googles = _is_below(host, _GOOGLES) and not network["gcloud.uniform_bucket_level_access"]
     if network["gcloud.bucket_name"] and network["gcloud.acl"] is None and googles:
         found.append(("gcloud.acl", "publicRead"))
     return found
+
+
+def _is_below(host: str, domains: tuple[str, ...]) -> bool:
+    return any(f".{host}".endswith(f".{domain}") for domain in domains)

@@ -151,3 +151,26 @@ def test_files_are_verified_and_moved_to_another_store_with_their_records(
         assert record == before[uri]
         answer = on_s3.as_user().get(f"{uri}/attachment")
         assert sha256(answer.body) == value["hash"]
+
+
+def test_records_are_given_urls_at_which_the_plugin_serves_their_files(
+    old: Old, folder: Path, make_server: Any, local_store: dict[str, Any], postgresql: str
+) -> None:
+    for done in types(folder, MIGRATE):
+        assert done.returncode == 0, done.stderr
+    ini = folder / "kinto.ini"
+    lines = ini.read_text().splitlines()
+    ini.write_text("\n".join([*(line for line in lines if "base_url" not in line), ""]))
+
+    done = list(types(folder, example("relocate-own")))
+    assert [one.returncode for one in done] == [0, 0], done
+
+    settings = {**postgresql_settings(postgresql), **local_store}
+    serving = make_server({**settings, "kinto.attachment.base_url": None})
+    records = serving.records()
+    transaction.abort()
+    assert len(records) == 3
+    for record in records:
+        value = record["attachment"]
+        answer = serving.as_user().get(f"/{value['location']}")
+        assert sha256(answer.body) == value["hash"]

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from kinto.core.errors import ERRORS
 from sphinx.util.inventory import InventoryFile
 
+from kinto_attachment import media_types
 from kinto_attachment.attachments.refusals import REFUSALS
 from kinto_attachment.commands import COMMANDS
 from kinto_attachment.http.openapi import OPERATIONS
@@ -64,7 +66,20 @@ def test_every_refusal_is_shown_with_its_status_and_sentence(built: Path) -> Non
     for reason, row in REFUSALS.items():
         shown = text.split(f" {reason}¶ ")[1].split("¶")[0]
         when = row.when.replace("`", "")
-        assert shown.startswith(f"{row.status}. {when} {row.sentence}")
+        number = ERRORS[row.errno].value
+        assert shown.startswith(f"{row.status}, errno {number}. {when} {row.sentence}")
+
+
+def test_every_group_is_shown_with_its_extensions_and_each_extension_with_its_type(
+    built: Path,
+) -> None:
+    text = page(built, "reference/settings")
+
+    for group, rows in media_types.TABLE.items():
+        assert f" {group} {', '.join(rows)} " in text
+    assert f" default all of {', '.join(media_types.DEFAULT)} any " in text
+    for suffix, kind in media_types.TYPES.items():
+        assert re.search(rf"{re.escape(suffix)}(, \.\w+)* {re.escape(kind)} ", text), suffix
 
 
 def test_every_argument_of_every_command_is_shown(built: Path) -> None:

@@ -736,6 +736,38 @@ def test_a_copy_keeps_the_rules_of_the_collection_that_it_goes_to(
     server.assert_agreement()
 
 
+@pytest.mark.parametrize("has_a_file", [True, False])
+@pytest.mark.parametrize("kind", [JSON, MERGE, PATCH])
+@pytest.mark.parametrize("rule", ["extensions = images", "max_size_bytes = 3", "none"])
+@every_backend()
+def test_a_value_that_comes_by_a_patch_is_refused_by_the_same_rules(
+    make_server: Callable[..., Server], rule: str, kind: str, has_a_file: bool
+) -> None:
+    """And with the refusal's own status: nobody else has changed the record meanwhile."""
+    name, _, limit = rule.partition(" = ")
+    rules = {f"kinto.attachment.resources.pictures.strict.{name}": limit} if limit else {}
+    owner = make_server(rules).as_user()
+    strict = f"{BUCKET}/collections/strict"
+    record = f"{strict}/records/r"
+    owner.make_collection()
+    owner.make_collection(strict)
+    owner.upload(content=b"1234", filename="a.txt", mimetype="text/plain")
+    if has_a_file:
+        owner.upload(f"{record}/attachment", content=b"png", filename="a.png", mimetype=None)
+    else:
+        owner.json("put", record, {"data": {"title": "old"}})
+    before = owner.get(record).json
+    value = value_of(owner) if limit else {**value_of(owner), "size": True}
+    headers = {"Content-Type": kind}
+    body = change(kind, "attachment", value)
+
+    answer = owner.request("PATCH", record, "*", body=body, headers=headers)
+
+    assert answer.status_code == (413 if "max_size" in rule else 400)
+    assert owner.get(record).json == before
+    owner.server.assert_agreement()
+
+
 # 20: what is left over of 8.x is known
 
 

@@ -114,6 +114,31 @@ def test_a_refused_replacement_leaves_record_and_file_as_they_were(
     unchanged(owner, act, status, words)
 
 
+EMPTY_INPUT = ("attachment", "", "application/octet-stream", b"")
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "parts"),
+    [
+        ("missing_file", 400, [field("data", b"{}")]),
+        ("missing_file", 400, [EMPTY_INPUT]),
+        ("extension", 400, [("attachment", "a.zzz", None, b"x")]),
+        ("too_large", 413, [("attachment", "a.jpg", None, b"x" * 6)]),
+    ],
+)
+def test_what_clients_of_9x_know_has_its_errno_and_a_reason_of_its_own(
+    make_server: Callable[..., Server], reason: str, status: int, parts: list[Any]
+) -> None:
+    owner = make_server({"kinto.attachment.max_size_bytes": "5"}).as_user()
+    owner.make_collection()
+
+    answer = owner.post(ATTACHMENT, *form(*parts), status)
+
+    assert (answer.json["errno"], answer.json["details"]["reason"]) == (107, reason)
+    owner.get(RECORD, 404)
+    assert owner.server.stored_keys() == set()
+
+
 @pytest.mark.parametrize("name", [n for n in BAD_FORMS if n != "If-None-Match: *"])
 def test_a_refused_first_upload_leaves_nothing(owner: Client, name: str) -> None:
     body, content_type, status, _ = BAD_FORMS[name]

@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from kinto_attachment.media_types import TYPES
 from tests.support.parts import (
     ATTACHMENT,
     COLLECTION,
@@ -156,6 +158,36 @@ def test_the_clients_type_counts_unless_it_says_nothing_or_would_run(
     owner: Client, sent: str | None, filename: str, stored: str
 ) -> None:
     assert owner.upload(filename=filename, mimetype=sent).json["mimetype"] == stored
+
+
+TODAY = "webp avif heic tif odt odp docx xlsx pptx epub md tsv log ico geojson gpx jpg json"
+
+
+def test_what_people_send_is_stored_by_default(make_server: Callable[..., Server]) -> None:
+    owner = make_server({"kinto.attachment.extensions": None}).as_user()
+    owner.make_collection()
+
+    for name in TODAY.split():
+        answer = owner.upload(content=b"PK\x03\x04", filename=f"a.{name}", mimetype=None)
+        assert answer.json["mimetype"] == TYPES[f".{name}"]
+        assert owner.get(ATTACHMENT).content_type == TYPES[f".{name}"]
+
+
+def test_a_filename_pattern_makes_keys_that_consumers_can_take_apart(
+    make_server: Callable[..., Server],
+) -> None:
+    pattern = {"kinto.attachment.filename_pattern": "{rid}-{datetime}-{filename}"}
+    server = make_server({**pattern, "kinto.attachment.folder": "{bucket_id}/{collection_id}"})
+    owner = server.as_user()
+    owner.make_collection()
+    for content in (b"one", b"two"):
+        owner.upload(content=content, filename="Photo One.JPG")
+
+    (key,) = server.stored_keys()
+    assert re.fullmatch(r"pictures/album/first-\d{14}-[0-9a-f-]{36}\.jpg", key)
+    server.assert_agreement()
+    owner.delete(RECORD)
+    assert server.stored_keys() == set()
 
 
 def test_the_operators_types_come_before_the_clients(make_server: Callable[..., Server]) -> None:

@@ -11,10 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
 
-from kinto_attachment import keys
+from kinto_attachment import keys, settings
 from kinto_attachment.storage import StoreError, StoreFull, StoreUnavailable
+from kinto_attachment.storage.choice import choose
 from kinto_attachment.storage.network import PART
 from kinto_attachment.storage.s3 import S3FileStorage
 from kinto_attachment.testing import LARGE, new_key, noise, start, write
@@ -53,6 +55,46 @@ def test_no_acl_is_sent_unless_one_is_set(
 
 def test_a_configuration_of_pyramid_storage_has_no_acl_by_default() -> None:
     assert S3FileStorage.from_settings({"storage.aws.bucket_name": "b"}, "storage.").acl is None
+
+
+@pytest.mark.parametrize(
+    ("base_url", "private", "cached"),
+    [
+        ("https://cdn.org/", False, True),
+        ("", False, True),
+        (None, False, False),
+        ("", True, False),
+    ],
+)
+@pytest.mark.parametrize(("size", "operation"), [(7, "PUT"), (LARGE, "POST uploads")])
+def test_caches_may_keep_what_is_read_in_the_store_itself_unless_it_is_private(
+    gated: tuple[str, Gate],
+    gate: Gate,
+    bucket: str,
+    size: int,
+    operation: str,
+    base_url: str | None,
+    private: bool,
+    cached: bool,
+) -> None:
+    written = {"aws.bucket_name": bucket, "aws.endpoint_url": gated[0], "base_url": base_url}
+    access = {
+        "aws.access_key": ACCESS_KEY,
+        "aws.secret_key": SECRET_KEY,
+        "aws.region": "us-east-1",
+    }
+    given = {k: v for k, v in {**written, **access}.items() if v is not None}
+    config = Configurator(settings={f"attachment.{name}": value for name, value in given.items()})
+    storage = choose(config, settings.parse(config.get_settings()))
+
+    writer = storage.open_writer(new_key(), mimetype="", filename="", private=private)
+    writer.write(noise(size))
+    writer.close()
+
+    (headers,) = sent(gate, operation)
+    default = "public, max-age=31536000, immutable" if cached else None
+    assert headers.get("cache-control") == default
+    storage.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("size", [7, LARGE])
