@@ -10,6 +10,8 @@ from kinto_attachment.settings import Policy
 from kinto_attachment.targets import Target
 
 GENERIC = "application/octet-stream"
+BLOB = "blob"
+"""What browsers call a file that a script has made (XMLHttpRequest's FormData): it is no name."""
 
 
 def name_and_type(
@@ -26,9 +28,11 @@ def name_and_type(
     filename = keys.client_filename(part.filename)
     sent = (part.mimetype or "").split(";")[0].strip().lower()
     said = sent if is_media_type(sent) and sent != GENERIC else None
-    if not filename:
+    if filename in ("", BLOB):
         kind = said or sniffing.media_type(head or b"") or ""
-        filename = keys.client_filename(target.record_id) + (mimetypes.guess_extension(kind) or "")
+        suffix = mimetypes.guess_extension(kind) or ""
+        if suffix or not filename:
+            filename = keys.client_filename(target.record_id) + suffix
     suffix = keys.extension(filename)
     guess = mimetypes.guess_type(f"x{suffix}")[0]
     if head is None:

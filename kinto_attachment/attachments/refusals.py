@@ -50,9 +50,21 @@ REFUSALS = {
     ),
     "unknown_part": Row(
         *_POSTED,
-        "The part '{name}' is unknown: send 'attachment' and, if wanted, 'data' and"
-        " 'permissions'.",
-        "A part of the form is not `attachment`, `data` or `permissions`.",
+        "The part '{name}' is a file, and one too many: send one, as 'attachment'.",
+        "A part of the form is a file, and is not called `attachment`. Text parts of other names"
+        " are passed over.",
+    ),
+    "coded_part": Row(
+        *_POSTED,
+        "A part has the {header} {coding}, which is not undone here: send its bytes as they are.",
+        "A part of the form has a `Content-Transfer-Encoding`, like base64, or a"
+        " `Content-Encoding`.",
+    ),
+    "undecodable_name": Row(
+        *_POSTED,
+        "The name of the file is not UTF-8: send it as UTF-8 or as filename*=UTF-8''…, or say in"
+        " a part _charset_, before the file, in which encoding the form is.",
+        "The file's name is not UTF-8, and nothing says in which encoding it is.",
     ),
     "bad_field": Row(
         *_POSTED,
@@ -62,7 +74,8 @@ REFUSALS = {
     "field_too_large": Row(
         *_POSTED,
         "The part '{name}' is larger than {limit} bytes.",
-        "`data` or `permissions` is larger than 1 MiB.",
+        "`data` or `permissions` is larger than 1 MiB, or what is passed over is larger than"
+        " 64 KiB.",
     ),
     "extension": Row(
         *_POSTED,
@@ -201,7 +214,14 @@ class Refused(Exception):
     def __init__(self, reason: str, **facts: Any) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.facts = facts
+        self.facts = {name: _printable(fact) for name, fact in facts.items()}
 
     def __str__(self) -> str:
         return REFUSALS[self.reason].sentence.format(**self.facts)
+
+
+def _printable(fact: Any) -> Any:
+    """Clients put sentences on terminals: nothing that somebody has sent is to act there."""
+    if not isinstance(fact, str):
+        return fact
+    return "".join(c if c.isprintable() else "\ufffd" for c in fact)

@@ -19,7 +19,7 @@ from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.attachments import intake, sniffing
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
-from kinto_attachment.http import bodies, forms, preconditions
+from kinto_attachment.http import bodies, forms, preconditions, raw_files
 from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.settings import Policy
@@ -56,12 +56,12 @@ def post(request: Request) -> Any:
 def put(request: Request) -> Any:
     """Store the body as it is: ``curl -T``."""
     refuse_in_batch(request)
-    forms.check_raw(request)
+    raw_files.check(request)
     digest = bodies.expected_digest(request, "Repr-Digest")
     digest = digest or bodies.expected_digest(request, "Content-Digest")
 
     policy = _look_before(request, overhead=0)
-    part = forms.raw_part(request, bodies.Body(request))
+    part = raw_files.part(request, bodies.Body(request))
     return _hand_over(request, _store(request, part, policy, digest), {})
 
 
