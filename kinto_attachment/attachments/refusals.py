@@ -129,6 +129,13 @@ REFUSALS = {
         "This link has expired: ask for a new one.",
         "A signed link is older than it may be.",
     ),
+    "not_a_form": Row(
+        415,
+        "INVALID_PARAMETERS",
+        "Content-Type header should be one of ['multipart/form-data']: send a form by POST, or the"
+        " file itself by PUT.",
+        "A `POST` sends something else than a form.",
+    ),
     "form_by_put": Row(
         415,
         "INVALID_PARAMETERS",

@@ -17,7 +17,6 @@ from multipart import (
     PushMultipartParser,
     parse_options_header,
 )
-from pyramid.request import Request
 
 from kinto_attachment import record_field
 from kinto_attachment.attachments.refusals import Refused
@@ -65,15 +64,15 @@ class _Seen:
     extra: int = 0
 
 
-def type_in_any_case(request: Request) -> list[str]:
-    """The media type of a form as this request writes it: cornice compares letter by letter, and
-    RFC 9110, section 8.3.1, does not."""
-    return [request.content_type] if request.content_type.lower() == TYPE else []
-
-
 def boundary_of(content_type: str) -> str:
-    """The boundary of a multipart Content-Type. Raises :class:`Refused`."""
-    boundary: str = parse_options_header(content_type)[1].get("boundary", "")
+    """The boundary of a form's Content-Type, whose letters may be of any case (RFC 9110, 8.3.1).
+
+    :raises Refused: where the type is another one, or the boundary is missing or too long.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind not in (TYPE, ""):
+        raise Refused("not_a_form")
+    boundary: str = options.get("boundary", "")
     if not 0 < len(boundary) <= MAX_BOUNDARY or not boundary.isascii():
         raise Refused("bad_boundary")
     return boundary

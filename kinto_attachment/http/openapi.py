@@ -145,6 +145,7 @@ _DOWNLOAD = {
 }
 OPERATIONS: dict[str, dict[str, Any]] = {
     "upload_attachment": {
+        "consumes": ["multipart/form-data"],
         "parameters": [
             *_PRECONDITIONS,
             _DIGEST,

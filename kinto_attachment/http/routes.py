@@ -16,7 +16,7 @@ from kinto_attachment import keys, record_field
 from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.http import default_bucket, downloads, forms, preconditions, uploads
+from kinto_attachment.http import default_bucket, downloads, preconditions, uploads
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import lookup, permissions, subrequests
 from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
@@ -56,20 +56,18 @@ def includeme(config: Configurator) -> None:
         cors_headers=EXPOSED,
         tags=["Attachments"],
     )
-    form = {"content_type": (forms.TYPE, forms.type_in_any_case)}
-    for method, view, operation_id, accepted in (
-        ("POST", uploads.post, "upload_attachment", form),
-        ("PUT", uploads.put, "put_attachment", {}),
-        ("GET", get, "get_attachment", {}),
-        ("HEAD", get, "head_attachment", {}),
-        ("DELETE", delete, "delete_attachment", {}),
+    for method, view, operation_id in (
+        ("POST", uploads.post, "upload_attachment"),
+        ("PUT", uploads.put, "put_attachment"),
+        ("GET", get, "get_attachment"),
+        ("HEAD", get, "head_attachment"),
+        ("DELETE", delete, "delete_attachment"),
     ):
         service.add_view(
             method,
             refusing(view),
             permission="dynamic",
             operation_id=operation_id,  # What openapi.py goes by.
-            **accepted,
         )
     config.add_cornice_service(service)
 

@@ -35,7 +35,7 @@ REASONS = """
     extension field_too_large file_lost file_missing forged_metadata form_by_put in_batch
     link_expired link_invalid malformed_body missing_file no_attachment no_length no_space
     part_of_file replaced_meanwhile second_file store_unavailable too_large truncated_body
-    unknown_part coded_part undecodable_name
+    unknown_part coded_part undecodable_name not_a_form
 """
 
 
