@@ -33,6 +33,27 @@ REFUSALS = {
         "The body ended after {received} of {expected} bytes: send it again as a whole.",
         "The body ends before its `Content-Length`.",
     ),
+    "too_slow": Row(
+        408,
+        "INVALID_POSTED_DATA",
+        "The body came more slowly than {least_rate} bytes a second: send it again, over a better"
+        " connection.",
+        "The body comes more slowly than the setting `least_rate` says, or not at all.",
+    ),
+    "cross_site_form": Row(
+        403,
+        "FORBIDDEN",
+        "This form was sent by a page of {origin}, with a password that the browser has kept:"
+        " name that site in kinto.cors_origins, or send the form by a script that gives the"
+        " password.",
+        "A page of another site makes the browser send a form with the user's password.",
+    ),
+    "cross_site_permissions": Row(
+        403,
+        "FORBIDDEN",
+        "A form of another site, {origin}, never sets permissions: leave them out.",
+        "A form of another site that `kinto.cors_origins` names sets `permissions`.",
+    ),
     "bad_boundary": Row(
         *_POSTED,
         "The Content-Type has no usable boundary: let the HTTP client write that header itself.",

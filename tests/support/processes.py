@@ -170,9 +170,11 @@ def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def listening(process: "subprocess.Popen[str]") -> list[tuple[str, int]]:
-    """The addresses that a process listens on."""
+    """The addresses that a process listens on, or one of its workers."""
     try:
-        connections = psutil.Process(process.pid).net_connections(kind="inet")
+        main = psutil.Process(process.pid)
+        family = [main, *main.children()]  # granian's workers listen, and not it itself.
+        connections = [c for member in family for c in member.net_connections(kind="inet")]
     except psutil.Error:  # It has just ended.
         return []
     return [tuple(c.laddr) for c in connections if c.status == psutil.CONN_LISTEN]
