@@ -11,18 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from pyramid.config import Configurator
-from pyramid.httpexceptions import HTTPBadRequest
+from pyramid.httpexceptions import HTTPBadRequest, HTTPUnauthorized
 from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.http.bodies import Body
+from kinto_attachment.http.pace import ends
 
 MOST = 8 * 1024 * 1024
 """Bytes: more is not worth reading, and a client that sends more has to bear a reset."""
 
 LONGEST = 5.0
-"""Seconds for all of the rest: the thread is needed for others."""
+"""Seconds for all of the rest, where the server can be told: the thread is needed for others."""
 
 
 def includeme(config: Configurator) -> None:
@@ -41,6 +42,8 @@ def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
         if request.method not in ("POST", "PUT") or not path.endswith("/attachment"):
             return handler(request)
         response = handler(request)
+        if response.status_code == HTTPUnauthorized.code and not ends(request.environ):
+            return response  # A stranger must not hold a thread, by sending nothing.
         if response.status_code >= HTTPBadRequest.code:
             with contextlib.suppress(Refused):  # There is no body.
                 (Body.of(request) or Body(request)).drain(MOST, LONGEST)

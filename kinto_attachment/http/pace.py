@@ -1,7 +1,6 @@
 """How slow a body may be: a client that stalls must not hold one of the server's threads."""
 
 import contextlib
-import queue
 import socket
 import threading
 import time
@@ -96,26 +95,30 @@ class Pace:
         return data
 
 
+def ends(environ: Mapping[str, Any]) -> bool:
+    """Whether this server's waiting for a client can be ended."""
+    return "gunicorn.socket" in environ
+
+
 def bounded(environ: Mapping[str, Any]) -> BoundedRead:
     """How to read a request's body with a bound on the seconds that it may take.
 
-    With gunicorn and granian the server's thread waits for a client that stalls. Others take in
-    the whole body before (waitress), or have a time-out of their own (uWSGI).
+    gunicorn lends the connection's socket: when that ends, so does the server's call. granian
+    lends nothing, and stands still as a whole when another thread goes on reading after the
+    answer: there a slow client is noticed when its next bytes come. waitress takes in the whole
+    body before; uWSGI has a time-out of its own.
 
     :returns: a function of bytes and of seconds, or None, which raises :class:`TooSlow`.
     """
     read: Callable[[int], bytes] = environ["wsgi.input"].read
-    if "gunicorn.socket" in environ:
+    if ends(environ):
         return partial(_watched, read, environ["gunicorn.socket"])
-    if environ.get("SERVER_SOFTWARE", "").lower().startswith("granian"):
-        return partial(_elsewhere, read)
     return lambda size, seconds: read(size)
 
 
 def _watched(
     read: Callable[[int], bytes], connection: socket.socket, size: int, seconds: float | None
 ) -> bytes:
-    """gunicorn lends the connection's socket: when that ends, so does the server's call."""
     if seconds is None:
         return read(size)
     ended: list[bool] = []
@@ -135,26 +138,4 @@ def _watched(
             raise
     if ended:
         raise TooSlow()
-    return data
-
-
-def _elsewhere(read: Callable[[int], bytes], size: int, seconds: float | None) -> bytes:
-    """In a thread of its own, which ends when granian, after the answer, ends the connection."""
-    if seconds is None:
-        return read(size)
-    found: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-
-    def go() -> None:
-        try:
-            found.put(read(size))
-        except Exception as error:
-            found.put(error)
-
-    threading.Thread(target=go, daemon=True).start()
-    try:
-        data = found.get(timeout=max(0.0, seconds))
-    except queue.Empty:
-        raise TooSlow() from None
-    if isinstance(data, Exception):
-        raise data
     return data
