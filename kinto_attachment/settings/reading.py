@@ -45,7 +45,20 @@ def parse(raw: Mapping[str, Any]) -> Settings:
     for key in {field.name for field in fields(Policy)}:
         del own[key]
     network = {key: value for key, value in values.items() if key.startswith(NETWORK)}
-    return Settings(policies=_policies(values, overrides), network=network, **own)
+    settings = Settings(policies=_policies(values, overrides), network=network, **own)
+    _check_host(settings, raw)
+    return settings
+
+
+def _check_host(settings: Settings, raw: Mapping[str, Any]) -> None:
+    """A private file beside public ones has the server's whole URL in its record, for good: it
+    must not be made of whatever a client writes into ``Host``."""
+    private = any(policy.private for policy in settings.policies.values())
+    if private and settings.base_url is not None and not raw.get("http_host"):
+        raise ConfigurationError(
+            f"kinto.{PREFIX}private = true: beside a base_url, the location of a private file is a"
+            " URL of this server; write its host as kinto.http_host, and kinto.http_scheme."
+        )
 
 
 def _own(raw: Mapping[str, Any]) -> dict[str, Any]:

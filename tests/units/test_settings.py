@@ -77,6 +77,9 @@ ROWS: list[tuple[str, str, Any]] = [
     ("download", "proxy", "proxy"),
     ("accel_redirect", "/files/", "/files/"),
     ("accel_redirect", "", None),
+    ("least_rate", "0", 0),
+    ("least_rate", "1024", 1024),
+    ("least_rate_grace", "5", 5.0),
     ("public_max_age", "3600", 3600),
     ("link_max_age", "600", 600),
     ("link_secret", "hidden", "hidden"),
@@ -150,6 +153,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("download", "both", "redirect or proxy"),
     ("accel_redirect", "files", "begins and ends with a slash"),
     ("accel_redirect", "/a b/", "begins and ends with a slash"),
+    ("least_rate", "4k", "whole number"),
+    ("least_rate_grace", "0", "seconds above 0"),
     ("public_max_age", "1h", "whole number"),
     ("link_max_age", "-1", "whole number"),
     ("link_secret", "1.5", "double quotes"),
@@ -826,3 +831,19 @@ def test_the_first_api_stored_filesize_a_base64_hash_and_the_bare_key() -> None:
         "location": "album/k.jpg",
         "mimetype": "image/jpeg",
     }
+
+
+@pytest.mark.parametrize("place", ["", "resources.medical.", "resources.medical.scans."])
+@pytest.mark.parametrize("base_url", ["https://cdn.example.org/", ""])
+def test_private_files_beside_public_ones_need_the_servers_own_host(
+    place: str, base_url: str
+) -> None:
+    """Else a client's ``Host`` would stay in the record's location."""
+    own = {f"attachment.{place}private": "true", "attachment.base_url": base_url}
+
+    with pytest.raises(ConfigurationError, match=r"write its host as kinto\.http_host"):
+        settings.parse({**own, "http_host": None})
+
+    assert settings.parse({**own, "http_host": "kinto.example.org"})
+    del own["attachment.base_url"]
+    assert settings.parse(own)
