@@ -7,6 +7,7 @@ finds them at deploy and not in production. The settings themselves are in table
 import difflib
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -47,6 +48,7 @@ def parse(raw: Mapping[str, Any]) -> Settings:
     network = {key: value for key, value in values.items() if key.startswith(NETWORK)}
     settings = Settings(policies=_policies(values, overrides), network=network, **own)
     _check_host(settings, raw)
+    _check_names(settings)
     return settings
 
 
@@ -59,6 +61,22 @@ def _check_host(settings: Settings, raw: Mapping[str, Any]) -> None:
             f"kinto.{PREFIX}private = true: beside a base_url, the location of a private file is a"
             " URL of this server; write its host as kinto.http_host, and kinto.http_scheme."
         )
+
+
+def _check_names(settings: Settings) -> None:
+    """In a locale without UTF-8 no file can be called 日本.txt: each upload of one would be a 500."""
+    named = any(not p.randomize or p.filename_pattern for p in settings.policies.values())
+    if not (settings.base_path and named):
+        return
+    encoding = sys.getfilesystemencoding()
+    try:
+        "日本".encode(encoding)
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"kinto.{PREFIX}randomize = false, or filename_pattern: names of files are written in"
+            f" {encoding} here, which has not all letters; start with PYTHONUTF8=1, or in a locale"
+            " with UTF-8."
+        ) from None
 
 
 def _own(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from kinto_attachment.attachments.values import Attachment, FilePart
 from kinto_attachment.settings import Policy, Settings
 from kinto_attachment.settings.table import SETTINGS
 from kinto_attachment.targets import Target
+from tests.support import processes
 from tests.support.parts import Server
 
 TARGET = Target("pictures", "album", "first")
@@ -847,3 +849,27 @@ def test_private_files_beside_public_ones_need_the_servers_own_host(
     assert settings.parse({**own, "http_host": "kinto.example.org"})
     del own["attachment.base_url"]
     assert settings.parse(own)
+
+
+NAMES_ARE_ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("own", "env", "starts"),
+    [
+        ({"randomize": "false"}, NAMES_ARE_ASCII, False),
+        ({"resources.pictures.filename_pattern": "{filename}"}, NAMES_ARE_ASCII, False),
+        ({}, NAMES_ARE_ASCII, True),
+    ],
+)
+def test_names_that_the_machine_cannot_write_stop_the_start(
+    tmp_path: Path, own: dict[str, str], env: dict[str, str], starts: bool
+) -> None:
+    given = {f"attachment.{name}": value for name, value in own.items()}
+    given["attachment.base_path"] = str(tmp_path)
+    script = f"from kinto_attachment import settings; settings.parse({given!r})"
+
+    done = processes.run([sys.executable, "-c", script], tmp_path, env)
+
+    assert (done.returncode == 0) is starts
+    assert ("PYTHONUTF8=1" in done.stderr) is not starts
