@@ -64,7 +64,7 @@ def _check_host(settings: Settings, raw: Mapping[str, Any]) -> None:
 
 
 def _check_names(settings: Settings) -> None:
-    """In a locale without UTF-8 no file can be called 日本.txt: each upload of one would be a 500."""
+    """In a locale without UTF-8 no file can be called 日本.txt: its upload would be a 500."""
     named = any(not p.randomize or p.filename_pattern for p in settings.policies.values())
     if not (settings.base_path and named):
         return

@@ -43,9 +43,8 @@ TAKEN: dict[str, dict[str, str]] = {
 
 
 def send(client: Client, headers: dict[str, str], **more: Any) -> Any:
-    return client.upload(
-        **{name.replace("-", "_"): value for name, value in headers.items()}, **more
-    )
+    named: dict[str, Any] = {name.replace("-", "_"): value for name, value in headers.items()}
+    return client.upload(**named, **more)
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -22,7 +22,10 @@ BODIES = {
     "PUT": ("text/plain", b"x" * SIZE),
     "POST": (FORM_TYPE, FORM),
 }
-QUICKLY = {"attachment__least_rate": str(2**40), "attachment__least_rate_grace": "0.2"}
+QUICKLY: dict[str, Any] = {
+    "attachment__least_rate": str(2**40),
+    "attachment__least_rate_grace": "0.2",
+}
 
 
 def stalled(

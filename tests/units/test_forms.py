@@ -579,6 +579,35 @@ def test_a_chunked_body_needs_no_length() -> None:
     assert b"".join(Body(made).chunks()) == b"12345"
 
 
+DIGEST = {"Repr_Digest": "sha-256=:AAAA:"}
+BEHAVIOURS: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, bool]]] = {
+    # What a server says of itself; headers; which method's chunked body is taken.
+    "gunicorn": ({"SERVER_SOFTWARE": "gunicorn/27"}, {}, {"PUT": True, "POST": True}),
+    "waitress": ({"SERVER_SOFTWARE": "waitress"}, {}, {"PUT": True, "POST": True}),
+    "granian": ({"SERVER_SOFTWARE": "Granian"}, {}, {"PUT": False, "POST": True}),
+    "granian and a digest": ({"SERVER_SOFTWARE": "Granian"}, DIGEST, {"PUT": True, "POST": True}),
+    # It says nothing of an end, and hands on nothing of such a body.
+    "uWSGI": ({"wsgi.input_terminated": None}, {}, {"PUT": False, "POST": False}),
+    "uWSGI and a digest": ({"wsgi.input_terminated": None}, DIGEST, {"PUT": False, "POST": False}),
+}
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("server", BEHAVIOURS)
+def test_a_chunked_body_is_taken_where_its_end_is_known(server: str, method: str) -> None:
+    environ, headers, taken = BEHAVIOURS[server]
+    made = request(Trickle(b"12345", 2), **headers)
+    made.method = method
+    made.environ.update(environ)
+
+    if taken[method]:
+        assert bodies.content_length(made) is None
+    else:
+        with pytest.raises(Refused) as caught:
+            Body(made)
+        assert caught.value.reason == "no_length"
+
+
 # Random mutations
 
 
