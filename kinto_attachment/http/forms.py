@@ -7,10 +7,8 @@ Nothing here keeps more of the file than one chunk. ``cgi``, ``request.POST`` an
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
-from kinto.core.utils import json
 from multipart import (
     MultipartError,
     MultipartSegment,
@@ -21,7 +19,7 @@ from multipart import (
 from kinto_attachment import record_field
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
-from kinto_attachment.http import content_disposition
+from kinto_attachment.http import content_disposition, part_bodies
 from kinto_attachment.http.bodies import Body
 from kinto_attachment.http.content_disposition import Disposition
 from kinto_attachment.storage import CHUNK_SIZE
@@ -99,13 +97,15 @@ def parts(body: Body, content_type: str) -> Iterator[FilePart | Field]:
         )
         chunks = _payload(events)
         if said.name == record_field.NAME:
-            metadata, chunks = _metadata(part, said, chunks)
-            if not metadata:
+            is_metadata = False
+            if said.filename is None and part.content_type is None:
+                is_metadata, chunks = part_bodies.peek_for_metadata(chunks, MAX_EXTRA_BYTES)
+            if not is_metadata:
                 _once(said.name, seen)
                 yield _file(part, said, chunks)
         elif said.name in FIELDS:
             _once(said.name, seen)
-            yield Field(said.name, _json_object(said.name, chunks))
+            yield Field(said.name, part_bodies.json_object(said.name, chunks, MAX_FIELD_BYTES))
         else:
             _pass_over(part, said, chunks, seen)
 
@@ -159,55 +159,15 @@ def _pass_over(
         seen.charsets.insert(0, text.decode("latin-1"))
 
 
-def _metadata(
-    part: MultipartSegment, said: Disposition, chunks: Iterator[bytes]
-) -> tuple[bool, Iterator[bytes]]:
-    """Whether an ``attachment`` is the JSON that FilePond sends before the file, under its name;
-    and the chunks, as if nothing was read."""
-    if said.filename is not None or part.content_type is not None:
-        return False, chunks
-    read = bytearray()
-    for chunk in chunks:
-        read += chunk
-        if len(read) > MAX_EXTRA_BYTES:
-            return False, chain([bytes(read)], chunks)
-    try:
-        metadata = isinstance(json.loads(read.decode("utf-8")), dict)
-    except (ValueError, RecursionError):
-        metadata = False
-    return metadata, iter([bytes(read)] if read else [])
-
-
 def _file(part: MultipartSegment, said: Disposition, chunks: Iterator[bytes]) -> FilePart:
     filename = said.known_filename()
     return FilePart(
-        filename, part.header("Content-Type"), chunks if filename else _not_empty(chunks)
+        filename,
+        part.header("Content-Type"),
+        chunks if filename else part_bodies.not_empty(chunks),
     )
 
 
 def _payload(events: Iterator[Any]) -> Iterator[bytes]:
     """The bytes of the current part; the parser marks its end with None."""
     return iter(lambda: next(events), None)
-
-
-def _not_empty(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """A browser sends a file input that nobody has filled as a part without name and bytes."""
-    first = next(chunks, b"")
-    if not first:
-        raise Refused("missing_file")
-    return chain([first], chunks)
-
-
-def _json_object(name: str, payload: Iterator[bytes]) -> dict[str, Any]:
-    raw = bytearray()
-    for chunk in payload:
-        raw += chunk
-        if len(raw) > MAX_FIELD_BYTES:
-            raise Refused("field_too_large", name=name, limit=MAX_FIELD_BYTES)
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Refused("bad_field", name=name, why=str(error)) from error
-    if not isinstance(value, dict):
-        raise Refused("bad_field", name=name, why=f"it is {type(value).__name__}")
-    return value
