@@ -2,6 +2,8 @@
 
 A key always carries the id of its link (rows/links.py), either as the name of the file
 (``folder/<id>.jpg``) or as the folder around a readable name (``folder/<id>/photo.jpg``).
+
+A little above 200 lines: names, ids and keys are made of each other.
 """
 
 import hashlib
@@ -111,11 +113,11 @@ def client_filename(sent: str | None) -> str:
     :data:`MAX_FILENAME_BYTES`. A name that is cut keeps its extension."""
     last = re.split(r"[/\\]", sent or "")[-1]
     name = "".join(c for c in last if c not in _TURNING and unicodedata.category(c) not in _UNSEEN)
-    name = _shortened(name.strip())
+    name = _with_its_extension(name.strip())
     return "" if set(name) <= {"."} else name
 
 
-def _shortened(name: str) -> str:
+def _with_its_extension(name: str) -> str:
     """Before anything looks at it whose time grows faster than the name."""
     if len(name.encode("utf-8")) <= MAX_FILENAME_BYTES:
         return name

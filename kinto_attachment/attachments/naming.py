@@ -32,7 +32,7 @@ def name_and_type(
         kind = said or sniffing.media_type(head or b"") or ""
         suffix = mimetypes.guess_extension(kind) or ""
         if suffix or not filename:
-            filename = keys.client_filename(target.record_id) + suffix
+            filename = keys.client_filename(target.record_id + suffix)
     suffix = keys.extension(filename)
     guess = mimetypes.guess_type(f"x{suffix}")[0]
     if head is None:
