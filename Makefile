@@ -21,7 +21,8 @@ WHEEL_TESTS = tests/wheel $(addprefix tests/http/test_,upload.py download.py del
 	$(addprefix tests/commands/test_,serve.py sync.py) -k 'not postgresql'
 
 # What one runs while working: no process beside pytest, no database, no store behind a network.
-CHECKED = tests/units tests/http --ignore tests/http/test_streaming.py --ignore tests/http/test_openapi.py \
+CHECKED = tests/units tests/http \
+	$(addprefix --ignore tests/http/test_,streaming.py openapi.py refused_bodies.py slow_bodies.py) \
 	-k 'not postgresql and not s3 and not gcloud'
 
 # Twice quiet: errors only.

@@ -3,6 +3,8 @@
 A key always carries the id of its link (rows/links.py): as the name of the file
 (``folder/<id>.jpg``), as the folder around a readable name (``folder/<id>/photo.jpg``), or within
 a name that an operator's ``filename_pattern`` has made (``folder/first-<id>.jpg``).
+
+A little above 200 lines: names, ids and keys are made of each other.
 """
 
 import hashlib
@@ -12,6 +14,9 @@ import secrets
 import unicodedata
 import uuid
 from collections.abc import Iterable
+
+MAX_FILENAME_BYTES = 255
+"""Of a record's ``filename``, in UTF-8, so that it has at most 255 characters, too."""
 
 MAX_NAME_BYTES = 180
 MAX_EXTENSION_BYTES = 32
@@ -24,6 +29,10 @@ RESERVED = (".unfinished/", ".kinto-attachment-")
 """What keys of files do not begin with: the stores' own."""
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+_TURNING = {"\u061c", *map(chr, (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
+"""Unicode's controls of direction: with them ``photo<U+202E>gpj.exe`` reads ``photoexe.jpg``."""
+
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{p}{n}" for p in ("com", "lpt") for n in range(10)}
 
 
@@ -104,11 +113,24 @@ def unsafe_reason(key: str) -> str | None:
 
 
 def client_filename(sent: str | None) -> str:
-    """The name as the client sent it: last path component, without control characters."""
+    """The name as the client sent it: last path component, without what nobody sees in it (control
+    characters, line separators, controls of direction), and no longer than
+    :data:`MAX_FILENAME_BYTES`. A name that is cut keeps its extension."""
     last = re.split(r"[/\\]", sent or "")[-1]
-    printable = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cs"))
-    name = printable.strip()
+    name = "".join(c for c in last if c not in _TURNING and unicodedata.category(c) not in _UNSEEN)
+    name = _with_its_extension(name.strip())
     return "" if set(name) <= {"."} else name
+
+
+def _with_its_extension(name: str) -> str:
+    """Before anything looks at it whose time grows faster than the name."""
+    if len(name.encode("utf-8")) <= MAX_FILENAME_BYTES:
+        return name
+    stem, dotted = os.path.splitext(name)
+    weight = len(dotted.encode("utf-8"))
+    if weight > MAX_EXTENSION_BYTES + len("."):
+        stem, dotted, weight = name, "", 0
+    return _cut(stem, MAX_FILENAME_BYTES - weight).rstrip() + dotted
 
 
 def extension(filename: str) -> str:

@@ -18,12 +18,15 @@ class Locations:
     base_url: str | None
 
     def of(self, key: str, record_uri: str, file_id: str, private: bool, server_url: str) -> str:
-        """What the record says about where its file is .
+        """What the record says about where its file is.
 
         A file that the plugin serves has its id in the query: a copied record goes on naming
         this file, and no other, when the record that it was uploaded to changes. Clients put
         ``base_url`` before what is no URL, so a private file beside public ones has a whole
         one.
+
+        :param server_url: ``…/v1/``, of which settings.reading makes sure, where it is used here,
+            that the operator has said it, and not the client's ``Host``.
         """
         if self.base_url is None or private:
             own = f"{record_uri.lstrip('/')}/attachment?file={file_id}"

@@ -8,6 +8,9 @@ from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.settings import Policy
 from kinto_attachment.targets import Target
 
+BLOB = "blob"
+"""What browsers call a file that a script has made (XMLHttpRequest's FormData): it is no name."""
+
 
 def name_and_type(
     part: FilePart, target: Target, policy: Policy, head: bytes | None
@@ -18,9 +21,11 @@ def name_and_type(
     """
     filename = keys.client_filename(part.filename)
     said = types.said_by_client(part.mimetype)
-    if not filename:
+    if filename in ("", BLOB):
         kind = said or sniffing.media_type(head or b"") or ""
-        filename = keys.client_filename(target.record_id) + media_types.extension_of(kind)
+        suffix = media_types.extension_of(kind)
+        if suffix or not filename:
+            filename = keys.client_filename(target.record_id + suffix)
     suffix = keys.extension(filename)
     return filename, types.decide(said, suffix, policy.mimetypes, head)
 

@@ -33,6 +33,27 @@ REFUSALS = {
         "The body ended after {received} of {expected} bytes: send it again as a whole.",
         "The body ends before its `Content-Length`.",
     ),
+    "too_slow": Row(
+        408,
+        "INVALID_POSTED_DATA",
+        "The body came more slowly than {least_rate} bytes a second: send it again, over a better"
+        " connection.",
+        "The body comes more slowly than the setting `least_rate` says, or not at all.",
+    ),
+    "cross_site_form": Row(
+        403,
+        "FORBIDDEN",
+        "This form was sent by a page of {origin}, with a password that the browser has kept:"
+        " name that site in kinto.cors_origins, or send the form by a script that gives the"
+        " password.",
+        "A page of another site makes the browser send a form with the user's password.",
+    ),
+    "cross_site_permissions": Row(
+        403,
+        "FORBIDDEN",
+        "A form of another site, {origin}, never sets permissions: leave them out.",
+        "A form of another site that `kinto.cors_origins` names sets `permissions`.",
+    ),
     "bad_boundary": Row(
         *_POSTED,
         "The Content-Type has no usable boundary: let the HTTP client write that header itself.",
@@ -50,9 +71,21 @@ REFUSALS = {
     ),
     "unknown_part": Row(
         *_POSTED,
-        "The part '{name}' is unknown: send 'attachment' and, if wanted, 'data' and"
-        " 'permissions'.",
-        "A part of the form is not `attachment`, `data` or `permissions`.",
+        "The part '{name}' is a file, and one too many: send one, as 'attachment'.",
+        "A part of the form is a file, and is not called `attachment`. Text parts of other names"
+        " are passed over.",
+    ),
+    "coded_part": Row(
+        *_POSTED,
+        "A part has the {header} {coding}, which is not undone here: send its bytes as they are.",
+        "A part of the form has a `Content-Transfer-Encoding`, like base64, or a"
+        " `Content-Encoding`.",
+    ),
+    "undecodable_name": Row(
+        *_POSTED,
+        "The name of the file is not UTF-8: send it as UTF-8 or as filename*=UTF-8''…, or say in"
+        " a part _charset_, before the file, in which encoding the form is.",
+        "The file's name is not UTF-8, and nothing says in which encoding it is.",
     ),
     "bad_field": Row(
         *_POSTED,
@@ -62,7 +95,8 @@ REFUSALS = {
     "field_too_large": Row(
         *_POSTED,
         "The part '{name}' is larger than {limit} bytes.",
-        "`data` or `permissions` is larger than 1 MiB.",
+        "`data` or `permissions` is larger than 1 MiB, or what is passed over is larger than"
+        " 64 KiB.",
     ),
     "extension": Row(
         *_INVALID,
@@ -123,6 +157,13 @@ REFUSALS = {
         " set kinto.attachment.link_secret.",
         "A signed link is ordered or opened, and neither `link_secret` nor Kinto's"
         " `userid_hmac_secret` is set.",
+    ),
+    "not_a_form": Row(
+        415,
+        "INVALID_PARAMETERS",
+        "Content-Type header should be one of ['multipart/form-data']: send a form by POST, or the"
+        " file itself by PUT.",
+        "A `POST` sends something else than a form.",
     ),
     "form_by_put": Row(
         415,
@@ -209,7 +250,14 @@ class Refused(Exception):
     def __init__(self, reason: str, **facts: Any) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.facts = facts
+        self.facts = {name: _printable(fact) for name, fact in facts.items()}
 
     def __str__(self) -> str:
         return REFUSALS[self.reason].sentence.format(**self.facts)
+
+
+def _printable(fact: Any) -> Any:
+    """Clients put sentences on terminals: nothing that somebody has sent is to act there."""
+    if not isinstance(fact, str):
+        return fact
+    return "".join(c if c.isprintable() else "\ufffd" for c in fact)

@@ -2,7 +2,7 @@
 
 from pyramid.config import Configurator
 
-INCLUDED = ("openapi", "default_bucket", "routes", "signed_urls")
+INCLUDED = ("openapi", "draining", "default_bucket", "routes", "signed_urls")
 
 
 def includeme(config: Configurator) -> None:

@@ -5,13 +5,17 @@ import contextlib
 import hashlib
 import io
 import re
+import time
 from collections.abc import Iterator
 
 from pyramid.request import Request
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest
+from kinto_attachment.http.pace import Pace, TooSlow, bounded
 from kinto_attachment.storage import CHUNK_SIZE
+
+_KEY = "kinto_attachment.http.body"
 
 DIGESTS = ("Repr-Digest", "Content-Digest")
 
@@ -22,30 +26,46 @@ RAISING = ("gunicorn", "waitress")
 class Body:
     """The request's body as a stream that is read once, never beyond its Content-Length."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, pace: Pace | None = None) -> None:
         """Take the stream over from the request.
 
         An error reporter that looks at the request later would otherwise read the rest of the
         upload into memory.
 
+        :param pace: how fast it has to come; without, it has all the time of the world.
         :raises Refused: without Content-Length, unless the body is chunked.
         """
         environ = request.environ
-        self._input = environ["wsgi.input"]
+        self._read = bounded(environ)
+        self._pace = pace or Pace()
+        self.broken = False
         self.length = content_length(request)
         self.received = 0
+        environ[_KEY] = self
         self._digest = hashlib.sha256() if "Content-Digest" in request.headers else None
         environ["wsgi.input"] = io.BytesIO()
         environ["CONTENT_LENGTH"] = "0"
 
+    @classmethod
+    def of(cls, request: Request) -> "Body | None":
+        """The one that was made of a request, if any was."""
+        found: Body | None = request.environ.get(_KEY)
+        return found
+
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes; nothing at the end. Raises :class:`Refused` when cut off."""
+        """Up to ``size`` bytes; nothing at the end.
+
+        :raises Refused: where it was cut off, or came too slowly.
+        """
         if self.length is not None:
             size = min(size, self.length - self.received)
         if not size:
             return b""
         try:
-            data: bytes = self._input.read(size)
+            data = self._pace.read(self._read, size)
+        except TooSlow:
+            self.broken = True
+            raise Refused("too_slow", least_rate=self._pace.least_rate) from None
         except Exception as error:  # Each WSGI server has its own for a client that is gone.
             raise self._truncated() from error
         self.received += len(data)
@@ -59,11 +79,22 @@ class Body:
         """The whole body, chunk by chunk."""
         return iter(lambda: self.read(CHUNK_SIZE), b"")
 
+    def drain(self, most: int, seconds: float) -> None:
+        """Read what is left, unless that is more than ``most`` bytes or takes longer."""
+        left = self.length - self.received if self.length is not None else most
+        end = time.monotonic() + seconds
+        if self.broken or left > most:
+            return
+        with contextlib.suppress(Exception):  # The client is gone, and so is the connection.
+            while left > 0 and (data := self._read(min(left, CHUNK_SIZE), end - time.monotonic())):
+                left -= len(data)
+
     def sha256(self) -> bytes | None:
         """The digest of all bytes read, where the client sent ``Content-Digest``."""
         return self._digest.digest() if self._digest else None
 
     def _truncated(self) -> Refused:
+        self.broken = True
         expected = self.length if self.length is not None else "all"
         return Refused("truncated_body", received=self.received, expected=expected)
 

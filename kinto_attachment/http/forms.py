@@ -1,48 +1,48 @@
-"""The request's body, read once: a multipart form or the raw file.
+"""A multipart form, read once.
 
 Nothing here keeps more of the file than one chunk. ``cgi``, ``request.POST`` and
 ``request.body`` are never used: each of them would read the whole body first.
 """
 
-import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
-from kinto.core.utils import json
 from multipart import (
     MultipartError,
     MultipartSegment,
     PushMultipartParser,
-    content_disposition_unquote,
     parse_options_header,
 )
-from pyramid.request import Request
 
 from kinto_attachment import record_field
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
+from kinto_attachment.http import content_disposition, part_bodies
 from kinto_attachment.http.bodies import Body
+from kinto_attachment.http.content_disposition import Disposition
 from kinto_attachment.storage import CHUNK_SIZE
 
 MAX_FIELD_BYTES = 1024 * 1024
+MAX_EXTRA_BYTES = 64 * 1024
+"""Of all text parts together that mean nothing here."""
+
+MAX_PARTS = 64
+MAX_HEADER_BYTES = 16 * 1024
 MAX_BOUNDARY = 70
 """Characters, RFC 2046 section 5.1.1. Long hostile boundaries make every parser slow."""
 
-OVERHEAD = 2 * MAX_FIELD_BYTES + 16 * 1024
+OVERHEAD = 2 * MAX_FIELD_BYTES + 2 * MAX_EXTRA_BYTES
 """The most, in bytes, that a form may weigh beside its file."""
 
-_EXTENDED = re.compile(
-    r";\s*filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'((?:[\w.!#$&+^`|~-]|%[0-9a-f]{2})+)",
-    re.IGNORECASE | re.ASCII,
-)
-
+TYPE = "multipart/form-data"
 FIELDS = ("data", "permissions")
+CHARSET = "_charset_"
+"""The part in which a browser says in which encoding it sends the form (HTML, 4.10.22.4)."""
 
-URL_ENCODED = "application/x-www-form-urlencoded"
+_PLAIN = ("binary", "8bit", "7bit", "identity", "")
+_TEXTS = re.compile(r"text/.*|application/json")
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,24 @@ class Field:
     value: dict[str, Any]
 
 
+@dataclass
+class _Seen:
+    """What has come of a form so far: its known parts, its encoding, the bytes of other parts."""
+
+    names: set[str] = field(default_factory=set)
+    charsets: list[str | None] = field(default_factory=list)
+    extra: int = 0
+
+
 def boundary_of(content_type: str) -> str:
-    """The boundary of a multipart Content-Type. Raises :class:`Refused`."""
-    boundary: str = parse_options_header(content_type)[1].get("boundary", "")
+    """The boundary of a form's Content-Type, whose letters may be of any case (RFC 9110, 8.3.1).
+
+    :raises Refused: where the type is another one, or the boundary is missing or too long.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind not in (TYPE, ""):
+        raise Refused("not_a_form")
+    boundary: str = options.get("boundary", "")
     if not 0 < len(boundary) <= MAX_BOUNDARY or not boundary.isascii():
         raise Refused("bad_boundary")
     return boundary
@@ -65,101 +80,94 @@ def parts(body: Body, content_type: str) -> Iterator[FilePart | Field]:
     """The parts of a multipart form, in one pass. The file's chunks are there only until the next
     part is asked for.
 
-    :raises Refused: for anything that is not an ``attachment`` with, at most, ``data`` and
-        ``permissions`` beside it, each of them once.
+    Text parts of other names are passed over, since browsers and upload libraries send some
+    (``_charset_``, ``submit``, the file's date).
+
+    :raises Refused: for another file than ``attachment``, and for ``attachment``, ``data`` or
+        ``permissions`` that come twice.
     """
-    seen: set[str] = set()
+    seen = _Seen(charsets=[parse_options_header(content_type)[1].get("charset")])
     events = _events(body, boundary_of(content_type))
     for part in events:
         if not isinstance(part, MultipartSegment):
             continue
-        _check_name(part.name, seen)
-        seen.add(part.name)
-        if part.name == record_field.NAME:
-            yield _file(part, _payload(events))
+        _check_codings(part)
+        said = content_disposition.read(
+            part.header("Content-Disposition"), [*seen.charsets, part.charset]
+        )
+        chunks = _payload(events)
+        if said.name == record_field.NAME:
+            is_metadata = False
+            if said.filename is None and part.content_type is None:
+                is_metadata, chunks = part_bodies.peek_for_metadata(chunks, MAX_EXTRA_BYTES)
+            if not is_metadata:
+                _once(said.name, seen)
+                yield _file(part, said, chunks)
+        elif said.name in FIELDS:
+            _once(said.name, seen)
+            yield Field(said.name, part_bodies.json_object(said.name, chunks, MAX_FIELD_BYTES))
         else:
-            yield Field(part.name, _json_object(part.name, _payload(events)))
-
-
-def raw_part(request: Request, body: Body) -> FilePart:
-    """The file of a PUT: its name from ``Content-Disposition`` or from ``?filename=``."""
-    disposition = request.headers.get("Content-Disposition", "")
-    filename = _disposition_filename(disposition) or request.GET.get("filename")
-    return FilePart(filename, request.headers.get("Content-Type"), body.chunks())
-
-
-def check_raw(request: Request) -> None:
-    """See that the body of a PUT can be a file as it is.
-
-    :raises Refused: for a form, and for a part of a file.
-    """
-    content_type = request.headers.get("Content-Type", "").split(";")[0].strip().lower()
-    if content_type.startswith("multipart/") or content_type == URL_ENCODED:
-        raise Refused("form_by_put", content_type=content_type)
-    if "Content-Range" in request.headers:
-        raise Refused("part_of_file")
+            _pass_over(part, said, chunks, seen)
 
 
 def _events(body: Body, boundary: str) -> Iterator[Any]:
-    """What the parser finds, with its errors as refusals, whoever asks for the next one."""
+    """What the parser finds, with its errors as refusals, whoever asks for the next one.
+
+    As Latin-1 each byte of a header is one character: nothing is lost before it is known in which
+    encoding the header is.
+    """
     try:
-        parser = PushMultipartParser(boundary, max_segment_count=8)
+        parser = PushMultipartParser(
+            boundary,
+            max_segment_count=MAX_PARTS,
+            max_header_size=MAX_HEADER_BYTES,
+            header_charset="latin-1",
+        )
         yield from parser.parse_blocking(body.read, CHUNK_SIZE)
     except MultipartError as error:
-        raise Refused("malformed_body", why=str(error)) from error
+        raise Refused("malformed_body", why=error.args[0]) from error
 
 
-def _check_name(name: str, seen: set[str]) -> None:
-    if name in seen:
+def _check_codings(part: MultipartSegment) -> None:
+    """Raise :class:`Refused` for a part that is coded: RFC 7578, section 4.7, has done away with
+    ``Content-Transfer-Encoding``, and stored undone it would not be the file."""
+    for header in ("Content-Transfer-Encoding", "Content-Encoding"):
+        coding = part.header(header, "").strip().lower()
+        if coding not in _PLAIN:
+            raise Refused("coded_part", header=header, coding=coding)
+
+
+def _once(name: str, seen: _Seen) -> None:
+    if name in seen.names:
         raise Refused("second_file", name=name)
-    if name not in (record_field.NAME, *FIELDS):
-        raise Refused("unknown_part", name=name)
+    seen.names.add(name)
 
 
-def _file(part: MultipartSegment, chunks: Iterator[bytes]) -> FilePart:
-    filename = _disposition_filename(part.header("Content-Disposition")) or part.filename
+def _pass_over(
+    part: MultipartSegment, said: Disposition, chunks: Iterator[bytes], seen: _Seen
+) -> None:
+    is_text = part.content_type is None or _TEXTS.fullmatch(part.content_type)
+    if said.filename is not None or not is_text:
+        raise Refused("unknown_part", name=said.name)
+    text = bytearray()
+    for chunk in chunks:
+        seen.extra += len(chunk)
+        if seen.extra > MAX_EXTRA_BYTES:
+            raise Refused("field_too_large", name=said.name, limit=MAX_EXTRA_BYTES)
+        text += chunk
+    if said.name == CHARSET:
+        seen.charsets.insert(0, text.decode("latin-1"))
+
+
+def _file(part: MultipartSegment, said: Disposition, chunks: Iterator[bytes]) -> FilePart:
+    filename = said.known_filename()
     return FilePart(
-        filename, part.header("Content-Type"), chunks if filename else _not_empty(chunks)
+        filename,
+        part.header("Content-Type"),
+        chunks if filename else part_bodies.not_empty(chunks),
     )
 
 
 def _payload(events: Iterator[Any]) -> Iterator[bytes]:
     """The bytes of the current part; the parser marks its end with None."""
     return iter(lambda: next(events), None)
-
-
-def _not_empty(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """A browser sends a file input that nobody has filled as a part without name and bytes."""
-    first = next(chunks, b"")
-    if not first:
-        raise Refused("missing_file")
-    return chain([first], chunks)
-
-
-def _json_object(name: str, payload: Iterator[bytes]) -> dict[str, Any]:
-    raw = bytearray()
-    for chunk in payload:
-        raw += chunk
-        if len(raw) > MAX_FIELD_BYTES:
-            raise Refused("field_too_large", name=name, limit=MAX_FIELD_BYTES)
-    try:
-        value = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Refused("bad_field", name=name, why=str(error)) from error
-    if not isinstance(value, dict):
-        raise Refused("bad_field", name=name, why=f"it is {type(value).__name__}")
-    return value
-
-
-def _disposition_filename(disposition: str) -> str | None:
-    """``filename*``, which may hold any letter, before plain ``filename`` (RFC 6266).
-
-    An extended value that can't be read is passed over, as RFC 8187 asks for.
-    """
-    extended = _EXTENDED.search(disposition)
-    if extended:
-        with contextlib.suppress(UnicodeDecodeError):
-            return unquote(extended[2], extended[1], "strict")
-    options = parse_options_header(disposition, unquote=content_disposition_unquote)[1]
-    filename: str | None = options.get("filename")
-    return filename

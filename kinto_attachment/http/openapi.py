@@ -121,6 +121,7 @@ _MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "403": ("Not allowed.", _REFUSED),
     "404": ("Bucket, collection, record or attachment is missing.", _REFUSED),
     "405": ("The server is read-only.", _REFUSED),
+    "408": ("The body came too slowly: send it again.", _REFUSED),
     "409": ("Changed by somebody else at the same time: retry.", _REFUSED),
     "411": ("Content-Length is missing.", _REFUSED),
     "412": ("The record was modified meanwhile.", _REFUSED),
@@ -139,7 +140,7 @@ def _responses(statuses: str, **special: Any) -> dict[str, Any]:
     return {**described, **{code.lstrip("_"): answer for code, answer in special.items()}}
 
 
-_UPLOAD = "200 201 303 400 401 403 404 405 409 411 412 413 503 507"
+_UPLOAD = "200 201 303 400 401 403 404 405 408 409 411 412 413 503 507"
 _DOWNLOAD = {
     # Files of any type, and errors. Some generators know no "*/*", and take what comes first.
     "produces": ["application/octet-stream", "application/json", "*/*"],
@@ -147,6 +148,7 @@ _DOWNLOAD = {
 }
 OPERATIONS: dict[str, dict[str, Any]] = {
     "upload_attachment": {
+        "consumes": ["multipart/form-data"],
         "parameters": [
             *_PRECONDITIONS,
             _DIGEST,

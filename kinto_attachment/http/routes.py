@@ -62,20 +62,18 @@ def includeme(config: Configurator) -> None:
         cors_headers=EXPOSED,
         tags=["Attachments"],
     )
-    form = {"content_type": ("multipart/form-data",)}
-    for method, view, operation_id, accepted in (
-        ("POST", uploads.post, "upload_attachment", form),
-        ("PUT", uploads.put, "put_attachment", {}),
-        ("GET", get, "get_attachment", {}),
-        ("HEAD", get, "head_attachment", {}),
-        ("DELETE", delete, "delete_attachment", {}),
+    for method, view, operation_id in (
+        ("POST", uploads.post, "upload_attachment"),
+        ("PUT", uploads.put, "put_attachment"),
+        ("GET", get, "get_attachment"),
+        ("HEAD", get, "head_attachment"),
+        ("DELETE", delete, "delete_attachment"),
     ):
         service.add_view(
             method,
             refusing(view),
             permission="dynamic",
             operation_id=operation_id,  # What openapi.py goes by.
-            **accepted,
         )
     config.add_cornice_service(service)
 

@@ -19,7 +19,8 @@ from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.attachments import intake, sniffing
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
-from kinto_attachment.http import bodies, forms, preconditions
+from kinto_attachment.http import bodies, forms, origins, preconditions, raw_files
+from kinto_attachment.http.pace import Pace
 from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.settings import Policy
@@ -31,15 +32,18 @@ def post(request: Request) -> Any:
     """Store the file of a multipart form."""
     content_type = request.headers.get("Content-Type", "")
     forms.boundary_of(content_type)
+    may_set_permissions = origins.check(request)
     of_file = bodies.expected_digest(request, "Repr-Digest")
     of_body = bodies.expected_digest(request, "Content-Digest")
 
     policy = _look_before(request, forms.OVERHEAD)
-    body = bodies.Body(request)
+    body = bodies.Body(request, _pace(request))
     stored: StoredAttachment | None = None
     fields: dict[str, dict[str, Any]] = {}
     for part in forms.parts(body, content_type):
         if isinstance(part, forms.Field):
+            if part.name == "permissions" and not may_set_permissions:
+                raise Refused("cross_site_permissions", origin=request.headers["Origin"])
             fields[part.name] = part.value
         else:
             stored = _store(request, part, policy, of_file)
@@ -56,12 +60,12 @@ def post(request: Request) -> Any:
 def put(request: Request) -> Any:
     """Store the body as it is: ``curl -T``."""
     refuse_in_batch(request)
-    forms.check_raw(request)
+    raw_files.check(request)
     digest = bodies.expected_digest(request, "Repr-Digest")
     digest = digest or bodies.expected_digest(request, "Content-Digest")
 
     policy = _look_before(request, overhead=0)
-    part = forms.raw_part(request, bodies.Body(request))
+    part = raw_files.part(request, bodies.Body(request, _pace(request)))
     return _hand_over(request, _store(request, part, policy, digest), {})
 
 
@@ -145,6 +149,11 @@ def _check_announced_size(request: Request, limit: int, overhead: int) -> None:
         raise Refused("too_large", limit=limit)
 
 
+def _pace(request: Request) -> Pace:
+    settings = Plugin.of(request).settings
+    return Pace(settings.least_rate, settings.least_rate_grace)
+
+
 def _give_back_connection(request: Request) -> None:
     """End the transaction that checked the permission.
 
@@ -160,9 +169,10 @@ def _give_back_connection(request: Request) -> None:
 
 
 def _is_html_form(request: Request) -> bool:
-    """Whether a browser sent a form without script: it wants a page, not JSON."""
-    offers = request.accept.acceptable_offers(["application/json", "text/html"])
-    return request.method == "POST" and bool(offers) and offers[0][0] == "text/html"
+    """Whether a browser sent a form without script: it wants a page, not JSON. Java's
+    HttpURLConnection says that it accepts HTML as well, and would follow a 303 without the
+    password."""
+    return request.method == "POST" and origins.is_navigation(request)
 
 
 def _ids(target: Target) -> dict[str, str]:

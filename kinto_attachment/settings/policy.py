@@ -40,6 +40,8 @@ class Settings:
     base_path: str | None
     base_url: str | None
     extra_base_url: str | None
+    least_rate: int
+    least_rate_grace: float
     legacy_format: bool
     accept_unknown_metadata: bool
     sniff: bool

@@ -112,6 +112,19 @@ SETTINGS = (
         True,
     ),
     Setting(
+        "least_rate",
+        whole_number,
+        4096,
+        "Bytes a second that an upload has to bring: a slower one is ended, with 408, so that it"
+        " does not hold a thread of the server. 0 is no limit.",
+    ),
+    Setting(
+        "least_rate_grace",
+        seconds,
+        30.0,
+        "Seconds that each 256 KiB of an upload may take beside what `least_rate` gives them.",
+    ),
+    Setting(
         "legacy_format",
         boolean,
         False,

@@ -22,6 +22,7 @@ PLUGINS = ("default_bucket", "flush", "admin")
 SETTINGS: dict[str, Any] = {
     "includes": " ".join([*(f"kinto.plugins.{name}" for name in PLUGINS), "kinto_attachment"]),
     "admin_assets_path": str(BUILD),
+    "cors_origins": "* http://127.0.0.1:*",  # Everybody's scripts, and forms of our pages.
     "attachment__resources__clients__free__extensions": "any",
     "attachment__resources__clients__small__max_size_bytes": "1000",
 }

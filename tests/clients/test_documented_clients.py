@@ -101,6 +101,25 @@ def test_the_form_attaches_the_file_that_was_chosen_and_lands_on_the_record(
     assert_attached(album, title="At the sea")
 
 
+def test_the_form_of_a_site_that_is_not_named_attaches_nothing(
+    album: Album, chromium: Browser, another_origin: Elsewhere, photo: Path
+) -> None:
+    """The browser adds the password that it keeps, and says whose form it is."""
+    credentials: HttpCredentials = {"username": ALICE[0], "password": ALICE[1]}
+    html = f"<!DOCTYPE html>{typed(album, example('html-form'))}"
+    with chromium.new_context(http_credentials=credentials) as context:
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.goto(another_origin.html("/", html).replace("127.0.0.1", "localhost"))
+        page.set_input_files("input[type=file]", photo)
+        with page.expect_navigation(url=f"{album.kinto.url}/**"):
+            page.click("button")
+
+        said = json.loads(page.inner_text("body"))
+    assert said["details"]["reason"] == "cross_site_form"
+    assert list(album.kinto.files.glob("*.jpg")) == []
+
+
 def test_the_form_attaches_nothing_for_whoever_has_no_password(
     album: Album, page: Page, another_origin: Elsewhere, photo: Path
 ) -> None:

@@ -417,6 +417,21 @@ def test_settings_for_a_bucket_and_a_collection_do_what_is_said(
         assert len(list((kinto.files / "films" / "trailers").iterdir())) == 1
 
 
+def test_a_form_of_a_named_site_is_taken_and_of_another_one_refused(
+    start: Callable[[str], Any],
+) -> None:
+    with start(example("cors-origins")) as kinto:
+        for origin, status in (("https://www.example.org", 303), ("https://evil.example", 400)):
+            answer = requests.post(
+                f"{kinto.url}{RECORD}/attachment",
+                files={"attachment": ("a.jpg", b"x")},
+                headers={"Origin": origin, "Sec-Fetch-Mode": "navigate"},
+                auth=ALICE,
+                allow_redirects=False,
+            )
+            assert answer.status_code == status
+
+
 def test_a_setting_from_the_environment_wins(tmp_path: Path) -> None:
     command = example("environment").replace(FILES, str(tmp_path / "files"))
     assignment, *words = shlex.split(command)
@@ -460,9 +475,10 @@ def test_files_of_a_private_bucket_have_the_endpoint_for_their_location(
     with start(f"{example('own-web-server')}\n{example('private')}") as kinto:
         location = put(kinto, record, "a.jpg").json()["location"]
 
-        assert location.startswith(f"{kinto.url}{record}/attachment?file=")
-        assert requests.get(location, auth=ALICE).content == b"content"
-        assert requests.get(location).status_code == 401
+        assert location.startswith(f"https://kinto.example.org/v1{record}/attachment?file=")
+        here = location.replace("https://kinto.example.org", kinto.origin)
+        assert requests.get(here, auth=ALICE).content == b"content"
+        assert requests.get(here).status_code == 401
 
 
 def test_with_an_empty_base_url_the_location_is_the_key(start: Callable[[str], Any]) -> None:

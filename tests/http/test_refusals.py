@@ -58,8 +58,39 @@ BAD_FORMS: dict[str, tuple[bytes, str, int, str]] = {
     "no attachment": (*form(field("data", b"{}")), 400, "no part named 'attachment'"),
     "two attachments": (*form(FILE, FILE), 400, "two parts named 'attachment'"),
     "data twice": (*form(FILE, field("data", b"{}"), field("data", b"{}")), 400, "'data'"),
-    "an unknown part": (*form(FILE, field("colour", b"red")), 400, "'colour' is unknown"),
-    "an unknown part first": (*form(field("colour", b"red"), FILE), 400, "'colour' is unknown"),
+    "an unknown file": (*form(FILE, ("second", "b.jpg", None, b"x")), 400, "'second' is a file"),
+    "an unknown file first": (*form(("file", "b.jpg", None, b"x"), FILE), 400, "'file' is a file"),
+    "an unknown picture": (
+        *form(FILE, ("icon", None, "image/png", b"x")),
+        400,
+        "'icon' is a file",
+    ),
+    "text that nobody asked for": (*form(FILE, field("note", b"x" * 65537)), 400, "65536 bytes"),
+    "65 parts": (*form(FILE, *[field(str(n), b"x") for n in range(64)]), 400, "segment count"),
+    "a name in Shift_JIS": (
+        form(("attachment", "NAME.jpg", None, b"x"))[0].replace(b"NAME", "表".encode("shift_jis")),
+        FORM,
+        400,
+        "name of the file is not UTF-8",
+    ),
+    "a part in base64": (
+        WHOLE.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: base64\r\n\r\n", 1),
+        FORM,
+        400,
+        "Content-Transfer-Encoding base64",
+    ),
+    "a part in quoted-printable": (
+        WHOLE.replace(b"\r\n\r\n", b"\r\ncontent-transfer-encoding: Quoted-Printable\r\n\r\n", 1),
+        FORM,
+        400,
+        "quoted-printable",
+    ),
+    "a part that is packed": (
+        WHOLE.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n", 1),
+        FORM,
+        400,
+        "Content-Encoding gzip",
+    ),
     "data is no JSON": (*form(FILE, field("data", b"{")), 400, "'data' must be a JSON object"),
     "data is a list": (*form(FILE, field("data", b"[]")), 400, "'data' must be a JSON object"),
     "data is no UTF-8": (*form(FILE, field("data", b"\xff")), 400, "'data' must be a JSON object"),
@@ -157,6 +188,8 @@ REASONS = {
     "a digest in hexadecimal": "bad_digest",
     "another digest": "digest_differs",
     "cut in the file": "malformed_body",
+    "a name in Shift_JIS": "undecodable_name",
+    "a part in base64": "coded_part",
 }
 
 

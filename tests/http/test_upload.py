@@ -332,6 +332,21 @@ def test_without_a_base_url_the_location_opens_below_the_servers_own(owner: Clie
     assert owner.get(f"/{location}").body == b"bytes"
 
 
+@pytest.mark.parametrize("base_url", [None, "https://cdn.example.org/", ""])
+def test_a_host_that_a_client_makes_up_is_in_no_record(
+    make_server: Callable[..., Server], base_url: str | None
+) -> None:
+    own = {"kinto.attachment.private": "true", "kinto.attachment.base_url": base_url}
+    client = make_server(own).as_user()
+    client.make_collection()
+
+    location = client.upload(Host="evil.example").json["location"]
+
+    assert "evil.example" not in client.get(RECORD).text
+    path = location.removeprefix("https://localhost/v1").lstrip("/")
+    assert client.get(f"/{path}").body == b"hello"
+
+
 def test_preconditions_hold_as_on_the_record(owner: Client) -> None:
     etag = owner.upload(status=201, If_None_Match="*").headers["ETag"]
 

@@ -35,14 +35,23 @@ def gunicorn(folder: Path, settings: dict[str, str]) -> Iterator[processes.Kinto
 
 
 @contextlib.contextmanager
+def granian(folder: Path, settings: dict[str, str]) -> Iterator[processes.Kinto]:
+    (folder / "wsgi_app.py").write_text(WSGI.format(settings=settings))
+    command = [str(processes.BIN / "granian"), "--interface", "wsgi", "--blocking-threads", "4"]
+    command += ["--host", "127.0.0.1", "--port", "0", "wsgi_app:application"]
+    with processes.answering(command, folder) as origin:
+        yield processes.Kinto(origin, folder)
+
+
+@contextlib.contextmanager
 def server(
     kind: str, folder: Path, backend: dict[str, str] = parts.MEMORY, **more: str
 ) -> Iterator[processes.Kinto]:
     """A server with one collection; settings by name, ``__`` for each dot."""
     own = {f"kinto.{name.replace('__', '.')}": value for name, value in more.items()}
     settings = processes.basic_settings(folder, backend) | own
-    if kind == "gunicorn":
-        running = gunicorn(folder, settings)
+    if kind in ("gunicorn", "granian"):
+        running = {"gunicorn": gunicorn, "granian": granian}[kind](folder, settings)
     else:
         # As README recommends: waitress keeps 16 MiB of each download in memory otherwise, and
         # now and then twice as much.

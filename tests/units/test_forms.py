@@ -21,7 +21,7 @@ from kinto_attachment.attachments.values import (
     FilePart,
     StoredAttachment,
 )
-from kinto_attachment.http import bodies, forms
+from kinto_attachment.http import bodies, forms, raw_files
 from kinto_attachment.http.bodies import Body
 from kinto_attachment.storage import CHUNK_SIZE
 from kinto_attachment.storage.local import LocalFileStorage
@@ -357,14 +357,15 @@ def test_a_mutated_name_is_read_or_none(seed: int) -> None:
     names = b'attachment; filename="a\\"b.txt"; filename*=UTF-8\'de\'%E6%97%A5; filename*1*=%41'
     for _ in range(1500):
         changed = "".join(c for c in mutated(dice, names).decode("latin-1") if c.isprintable())
-        name = raw(Content_Disposition=changed).filename
-        assert name is None or isinstance(name, str), changed
+        with contextlib.suppress(Refused):
+            name = raw(Content_Disposition=changed).filename
+            assert name is None or isinstance(name, str), changed
 
 
 def raw(query: str = "", **headers: str) -> FilePart:
     made = request(Trickle(b"content", 3), 7, **headers)
     made.environ["QUERY_STRING"] = query
-    return forms.raw_part(made, Body(made))
+    return raw_files.part(made, Body(made))
 
 
 @pytest.mark.parametrize(
@@ -408,10 +409,10 @@ def test_a_raw_body_is_the_file() -> None:
         ([FILE, FILE], "second_file", "attachment"),
         ([DATA, FILE, DATA], "second_file", "data"),
         ([PERMISSIONS, PERMISSIONS, FILE], "second_file", "permissions"),
-        ([FILE, ("comment", None, None, b"x")], "unknown_part", "comment"),
-        ([("", None, None, b"x"), FILE], "unknown_part", ""),
+        ([FILE, ("comment", "c.txt", "text/plain", b"x")], "unknown_part", "comment"),
+        ([("", "", None, b""), FILE], "unknown_part", ""),
         ([("Attachment", "a.jpg", None, b"x")], "unknown_part", "Attachment"),
-        ([FILE, ("{0.x}", None, None, b"x")], "unknown_part", "{0.x}"),
+        ([FILE, ("{0.x}", "x", None, b"x")], "unknown_part", "{0.x}"),
         ([FILE, ("data", None, None, b"")], "bad_field", "data"),
         ([FILE, ("data", None, None, b"{")], "bad_field", "data"),
         ([FILE, ("data", None, None, b"[]")], "bad_field", "data"),
@@ -428,7 +429,7 @@ def test_a_raw_body_is_the_file() -> None:
             "bad_field",
             "data",
         ),
-        ([FILE, *[(str(n), None, None, b"x") for n in range(20)]], "unknown_part", "0"),
+        ([FILE, *[(str(n), None, None, b"x") for n in range(64)]], "malformed_body", "count"),
     ],
     ids=lambda value: value if isinstance(value, str) else "parts",
 )
@@ -516,16 +517,15 @@ DISPOSITION = b'Content-Disposition: form-data; name="attachment"'
         b"--frontier\r\nContent-Disposition: form-data\r\n\r\nx\r\n--frontier--\r\n",
         b"--frontier\r\n" + DISPOSITION + b"\r\nno colon\r\n\r\nx\r\n--frontier--\r\n",
         b"--frontier\r\n" + DISPOSITION + b"\r\nA\xff: b\r\n\r\nx\r\n--frontier--\r\n",
-        b"--frontier\r\n" + DISPOSITION + b"\r\nA: \xff\r\n\r\nx\r\n--frontier--\r\n",
         b"--frontier\r\n folded\r\n" + DISPOSITION + b"\r\n\r\nx\r\n--frontier--\r\n",
         b"--frontier\r\n" + DISPOSITION + b"\r\nContent-Length: 5\r\n\r\nx\r\n--frontier--\r\n",
         b"--frontier\r\n" + DISPOSITION + b"\r\nContent-Length: x\r\n\r\nx\r\n--frontier--\r\n",
         b"--frontier\r\n" + DISPOSITION + b"\r\n\r\nx\r\n--frontierX\r\n",
         b"--frontier\r\n" + DISPOSITION + b"\r\n" + b"A: b\r\n" * 20 + b"\r\nx\r\n--frontier--",
-        b"--frontier\r\n" + DISPOSITION + b"\r\nA: " + b"b" * 9999 + b"\r\n\r\nx\r\n--frontier--",
-        b"--frontier\r\n" + b"A" * 9999,
+        b"--frontier\r\n" + DISPOSITION + b"\r\nA: " + b"b" * 19999 + b"\r\n\r\nx\r\n--frontier--",
+        b"--frontier\r\n" + b"A" * 19999,
     ],
-    ids=range(22),
+    ids=range(21),
 )
 @pytest.mark.parametrize("step", [1, CHUNK_SIZE])
 def test_a_body_that_is_no_form_is_refused(body: bytes, step: int, receiver: Receiver) -> None:
@@ -577,6 +577,35 @@ def test_a_chunked_body_needs_no_length() -> None:
     made = request(Trickle(b"12345", 2), Transfer_Encoding="Chunked")
 
     assert b"".join(Body(made).chunks()) == b"12345"
+
+
+DIGEST = {"Repr_Digest": "sha-256=:AAAA:"}
+BEHAVIOURS: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, bool]]] = {
+    # What a server says of itself; headers; which method's chunked body is taken.
+    "gunicorn": ({"SERVER_SOFTWARE": "gunicorn/27"}, {}, {"PUT": True, "POST": True}),
+    "waitress": ({"SERVER_SOFTWARE": "waitress"}, {}, {"PUT": True, "POST": True}),
+    "granian": ({"SERVER_SOFTWARE": "Granian"}, {}, {"PUT": False, "POST": True}),
+    "granian and a digest": ({"SERVER_SOFTWARE": "Granian"}, DIGEST, {"PUT": True, "POST": True}),
+    # It says nothing of an end, and hands on nothing of such a body.
+    "uWSGI": ({"wsgi.input_terminated": None}, {}, {"PUT": False, "POST": False}),
+    "uWSGI and a digest": ({"wsgi.input_terminated": None}, DIGEST, {"PUT": False, "POST": False}),
+}
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("server", BEHAVIOURS)
+def test_a_chunked_body_is_taken_where_its_end_is_known(server: str, method: str) -> None:
+    environ, headers, taken = BEHAVIOURS[server]
+    made = request(Trickle(b"12345", 2), **headers)
+    made.method = method
+    made.environ.update(environ)
+
+    if taken[method]:
+        assert bodies.content_length(made) is None
+    else:
+        with pytest.raises(Refused) as caught:
+            Body(made)
+        assert caught.value.reason == "no_length"
 
 
 # Random mutations
@@ -793,7 +822,7 @@ def test_a_large_raw_body_is_handed_on_in_chunks() -> None:
     made = Generated(b"\0")
     sent = request(made, made.length)
 
-    sizes = [len(chunk) for chunk in forms.raw_part(sent, Body(sent)).chunks]
+    sizes = [len(chunk) for chunk in raw_files.part(sent, Body(sent)).chunks]
 
     assert sum(sizes) == made.length
     assert max(sizes) <= CHUNK_SIZE

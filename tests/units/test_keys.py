@@ -220,13 +220,35 @@ def test_the_id_of_a_name_that_a_pattern_made_is_found_wherever_it_stands(key: s
         ("  photo.jpg ", "photo.jpg"),
         ("a\ud800.jpg", "a.jpg"),
         (".htaccess", ".htaccess"),
-        ("x" * LONG, "x" * LONG),
+        ("photo\u202egpj.exe", "photogpj.exe"),
+        ("\u2066a\u2069\u061c\u200eb\u200f.txt", "ab.txt"),
+        ("a\u2028b\u2029.txt", "ab.txt"),
+        ("می\u200cخواهم.txt", "می\u200cخواهم.txt"),  # A word of Persian needs its joiners.
+        ("👩\u200d🔬.png", "👩\u200d🔬.png"),
         ("nul.txt", "nul.txt"),
     ],
 )
 def test_the_name_is_kept_as_sent_but_for_folders_and_control_characters(
     sent: str, kept: str
 ) -> None:
+    assert keys.client_filename(sent) == kept
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("x" * 255, "x" * 255),
+        ("x" * 300, "x" * 255),
+        ("x" * 300 + ".jpg", "x" * 251 + ".jpg"),
+        ("名" * 404 + ".txt", "名" * 83 + ".txt"),
+        ("名" * 400, "名" * 85),
+        ("a" + "\u0301" * 40_000 + ".txt", "a" + "\u0301" * 125 + ".txt"),
+        ("a." + "x" * 400, "a." + "x" * 253),
+        ("x" * 250 + " " * 100 + ".jpg", "x" * 250 + ".jpg"),
+    ],
+    ids=lambda value: f"{len(value)}",
+)
+def test_a_long_name_is_cut_at_255_bytes_and_keeps_its_extension(sent: str, kept: str) -> None:
     assert keys.client_filename(sent) == kept
 
 

@@ -24,6 +24,7 @@ COMMANDS = "claim copy delete doctor download gc ls relocate serve upload verify
 NAMES = """
     base_path base_url extra.base_url folder keep_old_files randomize filename_pattern extensions
     mimetypes max_size_bytes max_size legacy_format accept_unknown_metadata private sniff download
+    least_rate least_rate_grace
     verified_in_heartbeat accel_redirect public_max_age link_max_age link_secret demo fsync backend
     aws.bucket_name aws.bucket aws.access_key aws.secret_key aws.region aws.endpoint_url aws.host
     aws.port aws.is_secure aws.use_path_style aws.acl aws.timeout aws.num_retries
@@ -35,7 +36,8 @@ REASONS = """
     extension field_too_large file_lost file_missing forged_metadata form_by_put in_batch
     link_expired link_invalid malformed_body missing_file no_attachment no_length no_space
     part_of_file replaced_meanwhile second_file store_unavailable too_large truncated_body
-    unknown_part
+    unknown_part coded_part undecodable_name not_a_form
+    too_slow cross_site_form cross_site_permissions
 """
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from kinto_attachment.settings import Policy, Settings
 from kinto_attachment.settings.parsers import PUBLISHED_TYPES
 from kinto_attachment.settings.table import SETTINGS
 from kinto_attachment.targets import Target
+from tests.support import processes
 from tests.support.parts import Server
 
 TARGET = Target("pictures", "album", "first")
@@ -79,6 +81,9 @@ ROWS: list[tuple[str, str, Any]] = [
     ("download", "proxy", "proxy"),
     ("accel_redirect", "/files/", "/files/"),
     ("accel_redirect", "", None),
+    ("least_rate", "0", 0),
+    ("least_rate", "1024", 1024),
+    ("least_rate_grace", "5", 5.0),
     ("public_max_age", "3600", 3600),
     ("link_max_age", "600", 600),
     ("link_secret", "hidden", "hidden"),
@@ -159,6 +164,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("download", "both", "redirect or proxy"),
     ("accel_redirect", "files", "begins and ends with a slash"),
     ("accel_redirect", "/a b/", "begins and ends with a slash"),
+    ("least_rate", "4k", "whole number"),
+    ("least_rate_grace", "0", "seconds above 0"),
     ("public_max_age", "1h", "whole number"),
     ("link_max_age", "-1", "whole number"),
     ("link_secret", "1.5", "double quotes"),
@@ -929,3 +936,43 @@ def test_the_first_api_stored_filesize_a_base64_hash_and_the_bare_key() -> None:
         "location": "album/k.jpg",
         "mimetype": "image/jpeg",
     }
+
+
+@pytest.mark.parametrize("place", ["", "resources.medical.", "resources.medical.scans."])
+@pytest.mark.parametrize("base_url", ["https://cdn.example.org/", ""])
+def test_private_files_beside_public_ones_need_the_servers_own_host(
+    place: str, base_url: str
+) -> None:
+    """Else a client's ``Host`` would stay in the record's location."""
+    own = {f"attachment.{place}private": "true", "attachment.base_url": base_url}
+
+    with pytest.raises(ConfigurationError, match=r"write its host as kinto\.http_host"):
+        settings.parse({**own, "http_host": None})
+
+    settings.parse({**own, "http_host": "kinto.example.org"})
+    del own["attachment.base_url"]
+    settings.parse(own)
+
+
+NAMES_ARE_ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("own", "env", "starts"),
+    [
+        ({"randomize": "false"}, NAMES_ARE_ASCII, False),
+        ({"resources.pictures.filename_pattern": "{filename}"}, NAMES_ARE_ASCII, False),
+        ({}, NAMES_ARE_ASCII, True),
+    ],
+)
+def test_names_that_the_machine_cannot_write_stop_the_start(
+    tmp_path: Path, own: dict[str, str], env: dict[str, str], starts: bool
+) -> None:
+    given = {f"attachment.{name}": value for name, value in own.items()}
+    given["attachment.base_path"] = str(tmp_path)
+    script = f"from kinto_attachment import settings; settings.parse({given!r})"
+
+    done = processes.run([sys.executable, "-c", script], tmp_path, env)
+
+    assert (done.returncode == 0) is starts
+    assert ("PYTHONUTF8=1" in done.stderr) is not starts
