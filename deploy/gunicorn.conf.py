@@ -16,10 +16,12 @@ preload_app = True
 
 bind = os.environ.get("KINTO_BIND", "127.0.0.1:8888")
 
-# A process for each core, since Python computes on one at a time. WEB_CONCURRENCY is gunicorn's.
-workers = int(os.environ.get("WEB_CONCURRENCY", os.cpu_count() or 2))
+# A process for each core, since Python computes on one at a time; but no more than four unasked:
+# each of their threads may hold one of PostgreSQL's connections, of which there are 100.
+# WEB_CONCURRENCY is gunicorn's own variable for it.
+workers = int(os.environ.get("WEB_CONCURRENCY", min(os.cpu_count() or 1, 4)))
 # Threads wait for the database and the store. nginx waits for the clients, so there need not be
-# a thread for each of them. Kinto's pool has 25 connections to PostgreSQL for each process.
+# a thread for each of them.
 worker_class = "gthread"
 threads = 16
 

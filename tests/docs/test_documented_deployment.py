@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import requests
 import sqlalchemy
+import yaml
 
+from kinto_attachment.attachments.refusals import REFUSALS
 from tests.support import deployment, processes, storage_parts
 from tests.support.deployment import ADMIN, DEPLOY, settings_of, text
 from tests.support.documents import ROOT, example
@@ -101,11 +103,17 @@ def types(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+def made_records(origin: str) -> str:
+    """The URL of the records of a collection that is there."""
+    collection = f"{origin}/v1/buckets/films/collections/all"
+    for url in (collection.partition("/collections")[0], collection):
+        requests.put(url, auth=ADMIN).raise_for_status()
+    return f"{collection}/records"
+
+
 def serves_files(origin: str) -> None:
     """Store one and read it, as the administrator."""
-    for path in ("films", "films/collections/all"):
-        requests.put(f"{origin}/v1/buckets/{path}", auth=ADMIN).raise_for_status()
-    record = f"{origin}/v1/buckets/films/collections/all/records/one"
+    record = f"{made_records(origin)}/one"
     content = secrets.token_bytes(3_000_000)
     uploaded = requests.put(f"{record}/attachment?filename=a.jpg", data=content, auth=ADMIN)
     assert uploaded.status_code == 201, uploaded.text
@@ -149,11 +157,10 @@ def test_gunicorn_tells_systemd_when_it_is_ready(deployed: Deployed) -> None:
 
 def test_each_process_of_gunicorn_tells_what_all_have_counted(deployed: Deployed) -> None:
     origin = deployed.origin
-    for path in ("films", "films/collections/all"):
-        requests.put(f"{origin}/v1/buckets/{path}", auth=ADMIN).raise_for_status()
+    records = made_records(origin)
     for number in range(6):
-        url = f"{origin}/v1/buckets/films/collections/all/records/{number}/attachment?filename=a"
-        requests.put(f"{url}.jpg", data=bytes(1000), auth=ADMIN).raise_for_status()
+        url = f"{records}/{number}/attachment?filename=a.jpg"
+        requests.put(url, data=bytes(1000), auth=ADMIN).raise_for_status()
 
     # A connection for each look: another process may take it.
     told = {requests.get(f"{origin}/v1/__metrics__").text for _ in range(9)}
@@ -161,6 +168,25 @@ def test_each_process_of_gunicorn_tells_what_all_have_counted(deployed: Deployed
     lines = {line for text in told for line in text.splitlines() if line.startswith(BYTES_IN)}
     (line,) = lines
     assert float(line.split()[-1]) >= 6000
+
+
+def test_the_alerts_are_made_of_metrics_that_there_are(deployed: Deployed) -> None:
+    refused = f"{made_records(deployed.origin)}/refused/attachment?filename=a.exe"
+    assert requests.put(refused, data=b"MZ", auth=ADMIN).status_code == 400
+    expressions = [rule["expr"] for rule in alerts()]
+    ours = {name for text in expressions for name in re.findall(r"\bkinto_\w+", text)}
+
+    told = requests.get(f"{deployed.origin}/v1/__metrics__").text
+
+    assert ours
+    assert {name for name in ours if f"\n{name}{{" not in told} == set()
+    reasons = {r for text in expressions for r in re.findall(r'reason="(\w+)"', text)}
+    assert reasons <= set(REFUSALS)
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(text("prometheus/alerts.yml"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 # The page, block by block.

@@ -128,7 +128,7 @@ def nginx(folder: Path, origin: str, changes: Mapping[str, str] | None = None) -
         "user www-data;": "user root;" if os.geteuid() == 0 else "",
         "/run/nginx.pid": f"{folder}/nginx.pid",
         "types {}": f"types {{}} {elsewhere}",
-        "/dev/stdout": f"{folder}/access.log",
+        "/var/log/nginx": str(folder),
         "/var/cache/nginx": str(folder),
         "/etc/nginx/certificates": str(folder),
         "/var/lib/kinto/files": f"{folder.parent}/files",
@@ -139,9 +139,9 @@ def nginx(folder: Path, origin: str, changes: Mapping[str, str] | None = None) -
     conf = folder / "nginx.conf"
     conf.write_text(substituted(text("nginx.conf"), {**(changes or {}), **places}))
     command = [program, "-g", "daemon off;", "-e", "stderr", "-p", str(folder), "-c", str(conf)]
-    log = folder / "nginx.log"
+    log = folder / "error.log"
     with (
-        log.open("wb") as output,
+        log.open("ab") as output,
         processes.started(command, folder, stdout=output, stderr=output) as process,
     ):
         front = Front(port, plain, certificate)
