@@ -2,6 +2,8 @@
 
 A stalled upload sends a byte every few seconds, so that no time-out ends it; a stalled download
 reads no more than its first bytes. Each comes from an address of its own.
+
+Long: it is one measure, from its servers to its clients.
 """
 
 import contextlib

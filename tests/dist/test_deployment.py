@@ -2,6 +2,8 @@
 
 Those that run here, ``kinto.ini``, ``gunicorn.conf.py``, ``wsgi.py`` and ``nginx.conf``, are run
 by ``tests/docs/test_documented_deployment.py`` and ``tests/clients/test_deployed_nginx.py``.
+
+It is long because numbers of one format have to fit those of another: they are compared here.
 """
 
 import json

@@ -1,7 +1,7 @@
 """deploy/ at work: Kinto with its very files, on gunicorn and granian, PostgreSQL and two stores.
 
 nginx is before it in ``tests/clients/test_deployed_nginx.py``; what can't be run here is read by
-``tests/dist/test_deployment.py``.
+``tests/dist/test_deployment.py``. Long: all of it shares one server, which is slow to start.
 """
 
 import re

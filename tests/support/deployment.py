@@ -10,17 +10,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.support import processes
+from tests.support.certificate import certify
 from tests.support.documents import ROOT
 from tests.support.processes import BIN
 
@@ -121,7 +116,7 @@ def nginx(folder: Path, origin: str, changes: Mapping[str, str] | None = None) -
     assert program, "nginx is not installed: deploy/nginx.conf can't be tried"
     port, plain = _free_ports(2)
     certificate = folder / "kinto.pem"
-    _certify(certificate, folder / "kinto.key")
+    certify(certificate, folder / "kinto.key")
     elsewhere = "".join(f"{name}_temp_path {folder}/{name};" for name in ELSEWHERE)
     places = {
         # Started by root, it would become somebody who can't read below the folder.
@@ -194,31 +189,3 @@ def _free_ports(count: int) -> list[int]:
         for free in found:
             free.bind(("127.0.0.1", 0))
         return [free.getsockname()[1] for free in found]
-
-
-def _certify(certificate: Path, key: Path) -> None:
-    """A certificate for 127.0.0.1 that signs itself."""
-    made = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(made.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(made, hashes.SHA256())
-    )
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        made.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
