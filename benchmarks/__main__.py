@@ -7,7 +7,7 @@ import time
 import traceback
 from pathlib import Path
 
-from benchmarks import downloads, slow, small, stored, uploads
+from benchmarks import downloads, slow, small, stalled, stored, uploads
 from benchmarks.table import Row, markdown, rst
 
 MEASURES = {
@@ -21,6 +21,7 @@ MEASURES = {
     "bulk": stored.bulk,
     "gc": stored.collector,
     "slow": slow.slow,
+    "stalled": stalled.stalled,
 }
 
 

@@ -44,7 +44,7 @@ def test_the_source_archive_has_what_its_tests_need(source_archive: Path) -> Non
     with tarfile.open(source_archive) as archive:
         paths = {member.name.partition("/")[2] for member in archive if member.isfile()}
 
-    assert files_below("kinto_attachment", "tests", "benchmarks", "screenshots") <= paths
+    assert files_below("kinto_attachment", "tests", "benchmarks", "deploy", "screenshots") <= paths
     assert files_below(".ci", ".github") <= paths
     assert {"Makefile", "constraints.txt", "pyproject.toml", "setup.py", "tox.ini"} <= paths
     assert {"README.rst", "CHANGELOG.rst", "CONTRIBUTING.rst", "SECURITY.md", "LICENSE"} <= paths

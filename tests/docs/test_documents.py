@@ -171,6 +171,7 @@ def test_the_screenshots_are_there_and_small() -> None:
         (example("make-serve"), r"\.venv/bin/kinto-attachment serve\s*$"),
         (example("make-tests"), r"\.venv/bin/python -m pytest\b.*$"),
         (example("make-tests-clients"), r"\.venv/bin/python -m pytest tests/clients\b.*$"),
+        (example("make-bench-stalled"), r"\.venv/bin/python -m benchmarks stalled$"),
         ('make serve ARGS="--port 8889"', r"\.venv/bin/kinto-attachment serve --port 8889$"),
     ],
 )
@@ -522,15 +523,6 @@ def test_waitress_takes_the_recommended_settings(tmp_path: Path) -> None:
     path.write_text(text.replace(section, "\n".join([section, *lines])))
     command = [str(BIN / "kinto"), "start", "--ini", str(path), "--port", "0"]
     with processes.answering(command, tmp_path) as url:
-        answer = put(Kinto(url, tmp_path), RECORD, "a.jpg", bytes(2_000_000))
-
-        assert answer.status_code == 201
-
-
-def test_gunicorn_serves_uploads_from_the_same_ini(tmp_path: Path) -> None:
-    processes.write_ini(tmp_path / "kinto.ini", basic_settings(tmp_path, parts.MEMORY))
-    program, *words = shlex.split(example("gunicorn").replace(":8888", ":0"))
-    with processes.answering([str(BIN / program), *words], tmp_path) as url:
         answer = put(Kinto(url, tmp_path), RECORD, "a.jpg", bytes(2_000_000))
 
         assert answer.status_code == 201
