@@ -41,20 +41,23 @@ def name_of(store: object) -> str:
 def measure(store: Any, report: Report) -> None:
     """Have ``report`` called for each operation of a store from now on.
 
-    An error that a store raises gets the key that it is about, for whoever writes the log.
+    The store gets a subclass of its class, which is called the same. An error that it raises gets
+    the key that it is about, for whoever writes the log.
     """
-    for name in OPERATIONS:
-        if hasattr(store, name):
-            setattr(store, name, _measured(store, name, report))
-    store.open_writer = _opening(store, "open_writer", "write", MeasuredWriter, report)
-    if hasattr(store, "open"):
-        store.open = _opening(store, "open", "read", MeasuredReader, report)
+    kind = type(store)
+    methods: dict[str, Any] = {
+        name: _measured(kind, name, report) for name in OPERATIONS if hasattr(kind, name)
+    }
+    methods["open_writer"] = _opening(kind, "open_writer", "write", MeasuredWriter, report)
+    if hasattr(kind, "open"):
+        methods["open"] = _opening(kind, "open", "read", MeasuredReader, report)
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    store.__class__ = type(kind.__name__, (kind,), {**methods, **named})
 
 
-def _measured(store: Any, name: str, report: Report) -> Callable[..., Any]:
-    def method(*args: Any, **named: Any) -> Any:
-        # Looked up now, and not when the server began: tests put faults into classes.
-        call = getattr(type(store), name)
+def _measured(kind: Any, name: str, report: Report) -> Callable[..., Any]:
+    def method(store: Any, *args: Any, **named: Any) -> Any:
+        call = getattr(kind, name)
         if getattr(_now, "measured", False) or is_within():
             return call(store, *args, **named)  # A part of another operation.
         key = args[0] if args and isinstance(args[0], str) else None
@@ -71,13 +74,13 @@ def _measured(store: Any, name: str, report: Report) -> Callable[..., Any]:
 
 
 def _opening(
-    store: Any, name: str, operation: str, stream: Callable[..., Any], report: Report
+    kind: Any, name: str, operation: str, stream: Callable[..., Any], report: Report
 ) -> Callable[..., Any]:
-    def method(key: str, *args: Any, **named: Any) -> Any:
+    def method(store: Any, key: str, *args: Any, **named: Any) -> Any:
         watch = Watch(operation, key, report)
         try:
             with watch.running():
-                return stream(getattr(type(store), name)(store, key, *args, **named), watch)
+                return stream(getattr(kind, name)(store, key, *args, **named), watch)
         except BaseException:
             watch.tell()
             raise
