@@ -126,6 +126,10 @@ class MeasuredWriter:
         self._writer = writer
         self._watch = watch
 
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else it has."""
+        return getattr(self._writer, name)
+
     def write(self, data: bytes) -> None:
         """Append bytes."""
         with self._watch.running():
@@ -152,6 +156,10 @@ class MeasuredReader:
     def __init__(self, reader: Reader, watch: Watch) -> None:
         self._reader = reader
         self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else it has."""
+        return getattr(self._reader, name)
 
     def __iter__(self) -> "MeasuredReader":
         return self
