@@ -8,6 +8,7 @@
     .. refusals::
     .. operation:: get_attachment
     .. command:: gc
+    .. metrics::
 
 Each makes reStructuredText of the rows, which Sphinx reads on: so every setting, refusal and
 option has a link of its own (``:confval:``, ``:refusal:``, ``:option:``). What no page shows, or
@@ -33,6 +34,7 @@ from kinto_attachment import media_types
 from kinto_attachment.attachments.refusals import REFUSALS
 from kinto_attachment.commands import COMMANDS
 from kinto_attachment.http.openapi import OPERATIONS
+from kinto_attachment.metrics import METRICS, Metric
 from kinto_attachment.settings.table import SETTINGS, Setting
 
 logger = logging.getLogger(__name__)
@@ -106,6 +108,13 @@ def refusal_lines(reason: str) -> Iterator[str]:
             "",
         ]
     )
+
+
+def metric_lines(metric: Metric) -> Iterator[str]:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    about = f"A {metric.kind}{f', by {labels}' if labels else ''}."
+    yield f".. metric:: {metric.prometheus()}"
+    yield from indented(["", rst(metric.meaning), "", rst(about), ""])
 
 
 def extension_lines() -> Iterator[str]:
@@ -273,6 +282,20 @@ class Operation(Generated):
         yield from operation_lines(name, reasons)
 
 
+class Metrics(Generated):
+    """All of them, in the order of the table."""
+
+    KIND = "metric"
+    required_arguments = 0
+
+    def names(self) -> list[str]:
+        return [metric.key for metric in METRICS]
+
+    def lines(self) -> Iterator[str]:
+        for metric in METRICS:
+            yield from metric_lines(metric)
+
+
 class Command(Generated):
     KIND = "command"
 
@@ -288,6 +311,7 @@ def everything() -> list[tuple[str, str]]:
         *(("refusal", reason) for reason in REFUSALS),
         *(("operation", name) for name in OPERATIONS),
         *(("command", command.NAME) for command in COMMANDS),
+        *(("metric", metric.key) for metric in METRICS),
     ]
 
 
@@ -311,12 +335,14 @@ def check(_: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_object_type("refusal", "refusal", objname="refusal")
+    app.add_object_type("metric", "metric", objname="metric")
     app.add_directive("settings", Settings)
     app.add_directive("extensions", Extensions)
     app.add_directive("mediatypes", MediaTypes)
     app.add_directive("refusals", Refusals)
     app.add_directive("operation", Operation)
     app.add_directive("command", Command)
+    app.add_directive("metrics", Metrics)
     app.connect("env-purge-doc", forget)
     app.connect("env-check-consistency", check)
     return {"parallel_read_safe": False}

@@ -1,6 +1,6 @@
 """Attach files to Kinto's records: ``kinto.includes = kinto_attachment``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
@@ -35,6 +35,7 @@ def includeme(config: "Configurator") -> None:
     from kinto_attachment.http.heartbeat import Heartbeat, verified
     from kinto_attachment.plugin import Plugin, rolls_back
     from kinto_attachment.storage.choice import choose
+    from kinto_attachment.storage.measuring import measure, name_of
 
     parsed = settings.parse(config.get_settings())
     store = choose(config, parsed)
@@ -48,9 +49,22 @@ def includeme(config: "Configurator") -> None:
         custody,
     )
     config.registry.attachments = plugin
-    config.registry.heartbeats["attachments"] = Heartbeat(store, custody)
+    measure(store, _reporting(config.registry, name_of(store)))
+    config.registry.heartbeats["attachments"] = Heartbeat(store, custody, parsed.store_timeout)
     if parsed.verified_in_heartbeat:
         config.registry.heartbeats["attachments_verified"] = verified
     capability.announce(config, plugin, __version__)
     for module in INCLUDED:
         config.include(f"kinto_attachment.{module}")
+
+
+def _reporting(registry: Any, store: str) -> Any:
+    """Reports operations of the store to Kinto's metrics, which are there only later."""
+
+    def report(operation: str, seconds: float, failure: str | None) -> None:
+        labels = [("store", store), ("operation", operation)]
+        registry.metrics.timer("attachment_store_seconds", value=seconds, labels=labels)
+        if failure:
+            registry.metrics.count("attachment_store_errors", unique=[*labels, ("error", failure)])
+
+    return report

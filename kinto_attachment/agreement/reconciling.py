@@ -7,7 +7,6 @@ which file that is, and a file goes when no link is left.
 Longer than others: the order of its steps is what the promises rest on, so it is read as a whole.
 """
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -29,8 +28,6 @@ from kinto_attachment.targets import Target
 
 if TYPE_CHECKING:
     from kinto.core.types import Registry
-
-logger = logging.getLogger(__name__)
 
 
 class Reconciler:
@@ -284,7 +281,6 @@ class Reconciler:
         except FileNotFoundError:
             return False
         except StoreError as error:
-            logger.error("The attachment store does not work: %s", error)
             raise Refused("store_unavailable") from error
 
     def _release(self, links: Iterable[Link]) -> None:

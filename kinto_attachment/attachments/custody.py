@@ -60,7 +60,7 @@ class Custody:
         if self._known is not None and self._is_the_same(store):
             return
         with self._one_by_one:
-            reason = self._reason(store)
+            reason = self._reason(store) or self._marked(store)
         if reason:
             raise StoreUnavailable(reason)
 
@@ -88,7 +88,8 @@ class Custody:
 
     def refusal(self) -> str | None:
         """Why no command may remove files or links now, or change records after what the store
-        seems to lack; None where it may.
+        seems to lack; None where it may. Looks, and makes nothing: a command may run as another
+        user than the server, which could not write then.
 
         :raises kinto_attachment.storage.StoreError: as the store failed.
         """
@@ -109,12 +110,33 @@ class Custody:
         found = store.mark()
         if found is not None:
             return self._compare(store, found)
+        return self._absence()
+
+    def absence(self) -> str | None:
+        """Why no command can compare records with files now; None where it can. A store that is
+        another database's, as that of a test with production's dump, can be looked at.
+
+        :raises kinto_attachment.storage.StoreError: as the store failed.
+        """
+        store = self._store
+        if not isinstance(store, Marked) or store.mark() is not None:
+            return None
+        return self._absence()
+
+    def _absence(self) -> str | None:
         if self._names_files() and not self._has_any_file():
             return (
                 "Records name files, but the store has none of them: its volume may not be"
                 f" mounted, or its path or name is wrong. {CLAIM}"
             )
+        return None
+
+    def _marked(self, store: "Marked") -> str | None:
+        """Make what the store needs before its first file, and mark it if it has no mark; as
+        :meth:`_reason` where another server was quicker."""
         store.prepare()
+        if self._known is not None:
+            return None
         if self._rows().identity() is None or self._write(store, replace=False):
             return None
         for _ in range(LOOKS):  # Another server is marking it at this moment.
@@ -129,7 +151,6 @@ class Custody:
         own = self._rows().identity()
         if own is not None and _are_one(_read(found), own):
             self._known = found
-            store.prepare()
             return None
         said = found.decode(errors="replace")
         return f"The store belongs to another database: {said}. {CLAIM}"
@@ -187,6 +208,12 @@ def refusal(custody: Custody) -> str | None:
     """Why no command may remove files now, or None: asked in a transaction of its own."""
     with transaction.manager:
         return custody.refusal()
+
+
+def absence(custody: Custody) -> str | None:
+    """Why no command can compare records with files now, or None: as :func:`refusal`."""
+    with transaction.manager:
+        return custody.absence()
 
 
 def custody_of(store: Store, storage: StorageBase) -> Custody:

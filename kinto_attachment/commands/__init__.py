@@ -1,16 +1,21 @@
 """The ``kinto-attachment`` command line: one file a command, one entry in :data:`COMMANDS`.
 
-A command that can't go on ends with ``raise SystemExit("one sentence")``, which Python prints
-on stderr, with exit code 1. Wrong arguments end with 2, Ctrl-C with 130.
+Those for operators end with 0, 1 or 2 (see reporting.py); ``serve`` and those for clients, where
+they can't go on, with ``raise SystemExit("one sentence")``, which Python prints on stderr, and 1.
+Wrong arguments end with 2, Ctrl-C with 130.
 """
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from kinto_attachment.commands import serve
 from kinto_attachment.commands.clients import delete, download, ls, upload
 from kinto_attachment.commands.operators import claim, copy, doctor, gc, relocate, verify
+from kinto_attachment.commands.reporting import ERROR, CannotLook
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
@@ -48,10 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv`` names; returns the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        with _without_warnings():
+            code: int = arguments.run(arguments)
+    except CannotLook:
+        return ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Libraries warn whoever develops with them, at each start; cron would mail that to whoever
+    runs the command. Who asks for warnings, by ``-W`` or ``PYTHONWARNINGS``, gets them."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,23 @@ MOST_JOBS = 50
 AUTH_VARIABLE = "KINTO_ATTACHMENT_AUTH"
 
 
+def add_ini(parser: argparse.ArgumentParser) -> None:
+    """``--ini``, which the server reads too."""
+    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+
+
+def add_reporting(parser: argparse.ArgumentParser, verbose: str = "") -> None:
+    """``--json`` and ``--quiet``; where ``verbose`` says what it shows, ``--verbose``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="print nothing where the exit code is 0: for cron, which mails what is printed",
+    )
+    if verbose:
+        parser.add_argument("--verbose", action="store_true", help=verbose)
+
+
 def add_jobs(parser: argparse.ArgumentParser, what: str) -> None:
     """``--jobs``; ``what`` is done at once."""
     parser.add_argument(

@@ -1,14 +1,18 @@
 """What the commands that look at files tell: exit codes, a bar on terminals, lines elsewhere."""
 
+import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
+
+from kinto_attachment.printable import printable
 
 if TYPE_CHECKING:
     from kinto_attachment.client.outcomes import Outcome
@@ -17,13 +21,70 @@ CLEAN, FINDINGS, ERROR = 0, 1, 2
 """Exit codes: nothing is wrong, or all is done; something was found; it could not be done."""
 
 
+class CannotLook(SystemExit):
+    """A command can't go on, and has said why on stderr: see :data:`ERROR`."""
+
+    def __init__(self) -> None:
+        super().__init__(ERROR)
+
+
+SHOWN = 20
+"""Findings of a kind that are shown one by one; --verbose and --json show all."""
+
+
 @contextlib.contextmanager
-def progress(unit: str) -> Iterator[Callable[[int], object]]:
+def progress(unit: str, quiet: bool = False) -> Iterator[Callable[[int], object]]:
     """A bar on a terminal, nothing elsewhere; gives the function that moves it."""
     from tqdm import tqdm
 
-    with tqdm(unit=unit, disable=None, leave=False) as bar:
+    with tqdm(unit=unit, disable=True if quiet else None, leave=False) as bar:
         yield bar.update
+
+
+class Teller:
+    """What a command for operators tells, on stdout: each finding, and what they sum up to.
+
+    With ``--json`` that is one object a line. With ``--quiet`` there is nothing at all where the
+    exit code is 0, so that cron has no mail to send.
+
+    :param arguments: those of :func:`kinto_attachment.commands.options.add_reporting`.
+    :param most: findings of a kind that are shown one by one, unless the arguments say otherwise.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, most: float = math.inf) -> None:
+        self.as_json: bool = arguments.json
+        self._quiet: bool = arguments.quiet
+        self._most = math.inf if getattr(arguments, "verbose", False) else most
+        self._counts: Counter[str] = Counter()
+
+    def finding(self, kind: str, sentence: str, facts: Mapping[str, Any]) -> None:
+        """Tell one, at once: a run that is killed has told of all that it has seen.
+
+        :param kind: of which only so many are shown in plain text.
+        """
+        self._counts[kind] += 1
+        if self.as_json:
+            say_json(facts)
+        elif self._counts[kind] <= self._most:
+            say(sentence)
+        elif self._counts[kind] == self._most + 1:
+            say(f"{kind:10} ... and more, which --verbose shows")
+
+    def done(self, kind: str, sentence: str, facts: Mapping[str, Any]) -> None:
+        """Tell of something that was done as it was asked for: nobody has to look at it."""
+        if not self._quiet:
+            self.finding(kind, sentence, facts)
+
+    def sum_up(self, code: int, lines: Iterable[str], facts: Mapping[str, Any]) -> int:
+        """Tell the end; returns the exit code, which is given."""
+        if code == CLEAN and self._quiet:
+            return code
+        if self.as_json:
+            say_json(facts)
+        else:
+            for line in lines:
+                say(line)
+        return code
 
 
 def complain(sentence: str) -> None:
@@ -49,11 +110,6 @@ def leave_stdout() -> None:
     """Nobody reads it any more, as after ``| head``: Python's end should not complain of that."""
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-def printable(text: str) -> str:
-    """Without characters that a terminal would obey to, or that end a line."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def shown(text: str, stream: TextIO) -> str:

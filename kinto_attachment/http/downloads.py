@@ -121,7 +121,7 @@ def _sent(
         return Stream(headerlist=headers, app_iter=[])
     count = request.registry.metrics.count
     reader = plugin.store.open(link.key, *(part or ()))  # type: ignore[attr-defined]
-    chunks = Chunks(reader, lambda sent: count("attachment_bytes_out", count=sent))
+    chunks = Chunks(reader, lambda sent: count("attachment_sent_bytes", count=sent))
     return Stream(status=206 if part else 200, headerlist=headers, app_iter=chunks)
 
 

@@ -5,11 +5,13 @@ import logging
 import threading
 
 import transaction
+from kinto.core.storage.exceptions import BackendError
 from pyramid.request import Request
 from pyramid.settings import asbool
 
 from kinto_attachment.attachments.custody import Custody
-from kinto_attachment.records.verified import last_result
+from kinto_attachment.http import gauges
+from kinto_attachment.records import last_runs
 from kinto_attachment.storage import Store
 
 logger = logging.getLogger(__name__)
@@ -41,13 +43,17 @@ class Probe:
 class Heartbeat:
     """Callable for Kinto's ``registry.heartbeats``.
 
+    :param seconds: for which a store is waited for. A directory may hang too, and nothing ends
+        that.
+
     A store that hangs holds one thread, not one for each heartbeat: who comes while a probe is
     out waits for its result.
     """
 
-    def __init__(self, store: Store, custody: Custody) -> None:
+    def __init__(self, store: Store, custody: Custody, seconds: float) -> None:
         self._store = store
         self._custody = custody
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._probe: Probe | None = None
 
@@ -55,15 +61,20 @@ class Heartbeat:
         settings = request.registry.settings
         if asbool(settings.get("readonly")):
             return True
+        try:
+            gauges.push(request.registry)
+        except BackendError as error:  # Kinto's own entry tells of it.
+            logger.warning("The metrics lack what is stored: %s", error)
         with self._lock:
             if self._probe is None or not self._probe.thread.is_alive():
                 self._probe = Probe(self._store, self._custody)
             probe = self._probe
-        probe.thread.join(SHARE * float(settings["heartbeat_timeout_seconds"]))
+        kintos = SHARE * float(settings["heartbeat_timeout_seconds"])
+        probe.thread.join(min(kintos, self._seconds))
         return probe.works
 
 
 def verified(request: Request) -> bool:
     """Whether the last complete verification, of all nodes, found no damage; True before one."""
-    last = last_result(request.registry.storage)
+    last = last_runs.last_run(request.registry.storage, last_runs.VERIFY)
     return last is None or not last["damaged"]

@@ -3,7 +3,6 @@
 A little above 200 lines: the service, and the short views that need no module of their own.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +29,6 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.storage import StoreError, StoreFull
 from kinto_attachment.targets import Target
-
-logger = logging.getLogger(__name__)
 
 PATH = "/buckets/{bucket_id}/collections/{collection_id}/records/{id}/attachment"
 
@@ -187,10 +184,9 @@ def refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
         except Refused as refused:
             raise as_http_error(request, refused) from refused
         except StoreFull as error:
-            raise as_http_error(request, Refused("no_space")) from error
+            raise as_http_error(request, Refused("no_space"), error) from error
         except StoreError as error:
-            logger.error("%s %s: %s", request.method, request.path, error)
-            raise as_http_error(request, Refused("store_unavailable")) from error
+            raise as_http_error(request, Refused("store_unavailable"), error) from error
 
     wrapped.__doc__ = view.__doc__
     return wrapped

@@ -107,7 +107,9 @@ def _store(
     )
     stored = intake.seal(plan, received, location, settings.legacy_format)
     errand.hold(stored)
-    request.registry.metrics.count("attachment_bytes_in", count=received.size)
+    count = request.registry.metrics.count
+    count("attachment_uploads", unique=[("method", request.method.lower())])
+    count("attachment_received_bytes", count=received.size)
     return stored
 
 

@@ -24,7 +24,7 @@ from kinto_attachment.rows import rows_of
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page, step
-from kinto_attachment.storage import Listable, Marked, StoreError
+from kinto_attachment.storage import Listable, Marked, StoredFile, StoreError
 
 if TYPE_CHECKING:
     from kinto.core.types import Registry
@@ -36,12 +36,46 @@ AT_ONCE = 100
 """Files that are locked, looked at once more and removed in one step."""
 
 
+UNNAMED, DEAD_LINK, EXPIRED = "unnamed", "dead-link", "expired"
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file that nothing names, or a link that is not to stay, with the file's key.
+
+    :param kind: ``unnamed``, ``dead-link``, or ``expired``: an old file, kept for long enough.
+    :param record: URI of the one that the link is about; None for a file.
+    """
+
+    kind: str
+    key: str
+    record: str | None = None
+
+    @classmethod
+    def of_link(cls, link: Link) -> "Garbage":
+        """A link that is to go."""
+        kind = DEAD_LINK if link.state is State.HELD else EXPIRED
+        return cls(kind, link.key, link.record_uri)
+
+    def named(self) -> str:
+        """In words."""
+        return self.key if self.record is None else f"{self.key} of {self.record}"
+
+
+Told = Callable[[Garbage], object]
+
+
+def _not_told(_: Garbage) -> None: ...
+
+
 @dataclass
 class GarbageReport:
     """What was found and removed. ``orphans``: files of ours that no link names; ``expired``:
-    links of old files that were kept for as long as ``keep_old_files`` says."""
+    links of old files that were kept for as long as ``keep_old_files`` says; ``bytes``: what
+    files of ours weigh together."""
 
     files: int = 0
+    bytes: int = 0
     links: int = 0
     orphans: int = 0
     dead_links: int = 0
@@ -92,44 +126,53 @@ class Collector:
         self.before = self._now - grace
         self._tick = tick
 
-    def look(self) -> GarbageReport:
-        """Count, and change nothing."""
+    def look(self, tell: Told = _not_told) -> GarbageReport:
+        """Count, and change nothing.
+
+        :param tell: called with each that would go.
+        """
         report = GarbageReport()
-        self.look_at_links(report)
-        self.look_at_files(report)
+        self.look_at_links(report, tell)
+        self.look_at_files(report, tell)
         return report
 
-    def look_at_links(self, report: GarbageReport) -> None:
+    def look_at_links(self, report: GarbageReport, tell: Told = _not_told) -> None:
         """Count links, and those that no record backs."""
         for page, dead in self.dead_links():
             report.links += len(page)
             expired = sum(link.state is not State.HELD for link in dead)
             report.expired += expired
             report.dead_links += len(dead) - expired
+            for link in dead:
+                tell(Garbage.of_link(link))
 
-    def look_at_files(self, report: GarbageReport) -> None:
+    def look_at_files(self, report: GarbageReport, tell: Told = _not_told) -> None:
         """Count files, and those that no link names."""
         for files, orphans in self._orphans():
-            report.files += files
+            report.files += len(files)
+            report.bytes += sum(file.size for file in files)
             report.orphans += len(orphans)
+            for key in orphans:
+                tell(Garbage(UNNAMED, key))
 
-    def act(self, report: GarbageReport, ceiling: float = 100) -> None:
+    def act(self, report: GarbageReport, ceiling: float = 100, tell: Told = _not_told) -> None:
         """Remove: dead links first, since their files are orphans from then on.
 
         :param ceiling: per cent of the files that were counted; what has come to be found since
             may not go beyond it either.
+        :param tell: called with each that was removed.
         :raises kinto_attachment.maintenance.ceiling.AboveCeiling: where it would.
         """
         allowed = Ceiling(report.total, ceiling, report.findings)
         for _, dead in self.dead_links():
             held = [link for link in dead if link.state is State.HELD]
             allowed.spend(len(held))
-            report.removed_links += len(self.remove(dead))
-        for _, orphans in self._orphans():
-            allowed.spend(len(orphans))
-            for start in range(0, len(orphans), AT_ONCE):
-                report.removed_files += self._remove_orphans(orphans[start : start + AT_ONCE])
-        report.removed_files += self._remove_released()
+            for link in self.remove(dead):
+                report.removed_links += 1
+                tell(Garbage.of_link(link))
+        for key in self._removed_files(allowed):
+            report.removed_files += 1
+            tell(Garbage(UNNAMED, key))
         report.unfinished = self._store.remove_unfinished(self._unfinished_before())
 
     def _unfinished_before(self) -> float:
@@ -137,8 +180,16 @@ class Collector:
         network = isinstance(self._store, Marked) and not self._store.may_vanish
         return self.before - LONGEST_UPLOAD if network and self.before < self._now else self.before
 
-    def _orphans(self) -> Iterator[tuple[int, list[str]]]:
-        """Pages of the store: how many files of ours, and the keys of those without a link."""
+    def _removed_files(self, allowed: Ceiling) -> Iterator[str]:
+        """Keys, as their files are removed."""
+        for _, orphans in self._orphans():
+            allowed.spend(len(orphans))
+            for start in range(0, len(orphans), AT_ONCE):
+                yield from self._remove_orphans(orphans[start : start + AT_ONCE])
+        yield from self._remove_released()
+
+    def _orphans(self) -> Iterator[tuple[list[StoredFile], list[str]]]:
+        """Pages of the store: files of ours, and the keys of those without a link."""
         if not isinstance(self._store, Listable):
             raise StoreError("this backend can't list files")
         known = ((keys.id_of_key(file.key), file) for file in self._store.files())
@@ -148,20 +199,23 @@ class Collector:
             with transaction.manager:
                 held = self._rows.held(old)
             self._tick(len(page))
-            yield len(page), [key for file_id, key in old.items() if file_id not in held]
+            yield (
+                [file for _, file in page],
+                [key for file_id, key in old.items() if file_id not in held],
+            )
 
-    def _remove_orphans(self, orphans: list[str]) -> int:
+    def _remove_orphans(self, orphans: list[str]) -> list[str]:
         """Look at these few once more, and remove them while nobody can link them: an upload
         that has come so far asks the store for its file under the same lock."""
         by_id = {keys.file_id(key): key for key in orphans}
 
-        def remove() -> int:
+        def remove() -> list[str]:
             with self._rows.atomically():
                 self._rows.lock(by_id)
                 held = self._rows.held(by_id)
                 doomed = [key for file_id, key in by_id.items() if file_id not in held]
                 self._store.delete_many(doomed)
-                return len(doomed)
+                return doomed
 
         with self._rows.turn():
             return step(remove)
@@ -213,17 +267,15 @@ class Collector:
         with self._rows.turn():
             return step(remove)
 
-    def _remove_released(self) -> int:
+    def _remove_released(self) -> Iterator[str]:
         """Files of other versions have no id in their key, so no listing shows them as ours:
         the link that named them last says that they are to go."""
-        removed = 0
         for page in page_by_page(self._rows.everything(), _released):
             for start in range(0, len(page), AT_ONCE):
-                removed += self._remove_some_released(page[start : start + AT_ONCE])
-        return removed
+                yield from self._remove_some_released(page[start : start + AT_ONCE])
 
-    def _remove_some_released(self, some: list[Link]) -> int:
-        def remove() -> int:
+    def _remove_some_released(self, some: list[Link]) -> set[str]:
+        def remove() -> set[str]:
             with self._rows.atomically():
                 self._rows.lock([link.file_id for link in some])
                 held = self._rows.held([link.file_id for link in some])
@@ -231,7 +283,7 @@ class Collector:
                 doomed -= self._named_otherwise(doomed)
                 self._store.delete_many(doomed)
                 self._rows.remove(some)
-                return len(doomed)
+                return doomed
 
         with self._rows.turn():
             return step(remove)

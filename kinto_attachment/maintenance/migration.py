@@ -8,6 +8,7 @@ A little above 200 lines: the steps of one migration, in their order.
 """
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from kinto.core.types import Registry
 
 logger = logging.getLogger(__name__)
+
+TOLD_EVERY = 5.0
+"""Seconds between two lines in the log that tell how far it is."""
 
 VERSION = 3
 """1 and 2 are the links of 8.x and 9.x."""
@@ -140,6 +144,8 @@ class Adopter:
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
         self._dry_run = dry_run
+        self._told_at = time.monotonic()
+        self._looked_at = 0
         self.done = Adopted()
 
     def link_published(self) -> None:
@@ -157,6 +163,7 @@ class Adopter:
         values = self._rows.values([link.record_uri for link in page])
         made = [self._made(link, values.get(link.record_uri)) for link in page]
         found = [link for link in made if link is not None]
+        self._tell(len(page))
         self.done.moved += len(found)
         self.done.left += len(page) - len(found)
         if not self._dry_run:
@@ -183,6 +190,17 @@ class Adopter:
         for page in page_by_page(self._rows.records_with_attachment(), self._unlinked):
             for row in page:
                 self.done.found += self._adopt(row)
+                self._tell(1)
+
+    def _tell(self, looked_at: int) -> None:
+        """Nobody should wonder for minutes whether it still works."""
+        self._looked_at += looked_at
+        if time.monotonic() - self._told_at >= TOLD_EVERY:
+            self._told_at = time.monotonic()
+            logger.info(
+                "Attachments: %d links and records without a link looked at, it goes on.",
+                self._looked_at,
+            )
 
     def _adopt(self, row: RecordRow) -> bool:
         """Read the file, outside of any transaction, and link it if nothing has changed.

@@ -18,6 +18,7 @@ from pyramid.httpexceptions import (
 )
 
 from kinto_attachment import keys, record_field
+from kinto_attachment.attachments.locations import Locations
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.records.writer import RecordWriter, reason
 from kinto_attachment.rows import rows_of
@@ -109,6 +110,7 @@ class Relocation:
     :param registry: the command's own application: it lets everyone write records from now on.
     :param refused: called with the URI of a record that was not changed, and the reason.
     :param tick: called with the number of links that were looked at.
+    :param within: refuses what would come to lie outside of these; None lets everything be.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Relocation:
         move: Move,
         refused: Callable[[str, str], object],
         tick: Callable[[int], object] = lambda _: None,
+        within: Locations | None = None,
     ) -> None:
         self._writer = RecordWriter(registry)
         self._rows = rows_of(registry.storage)
@@ -124,6 +127,7 @@ class Relocation:
         self._move = move
         self._refused = refused
         self._tick = tick
+        self._within = within
 
     def changes(self, report: RelocationReport) -> Iterator[Change]:
         """What is to change; ``report`` counts what can't be.
@@ -133,7 +137,7 @@ class Relocation:
         for looked_at, found in page_by_page(self._rows.everything(), self._found):
             self._tick(looked_at)
             for change in found:
-                refusal = change.refusal()
+                refusal = change.refusal() or self._outside(change)
                 if refusal:
                     self._refuse(change, refusal, report)
                 else:
@@ -161,6 +165,12 @@ class Relocation:
                 report.count(change)
             return
         self._refuse(change, "others write it all the time: run it again.", report)
+
+    def _outside(self, change: Change) -> str | None:
+        location = change.value["location"]
+        if self._within is None or not self._within.is_outside(location):
+            return None
+        return f"its location would be outside the ini's base_url: {location}"
 
     def _refuse(self, change: Change, reason: str, report: RelocationReport) -> None:
         report.refused += 1

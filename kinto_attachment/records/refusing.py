@@ -1,16 +1,26 @@
-"""A refusal as Kinto's error."""
+"""A refusal as Kinto's error, and a failure of the store in the log."""
+
+import logging
 
 from kinto.core.errors import ERRORS, http_error
 from pyramid.httpexceptions import HTTPError, HTTPInternalServerError, status_map
 from pyramid.request import Request
 
 from kinto_attachment.attachments.refusals import REFUSALS, Refused
+from kinto_attachment.printable import printable
+
+logger = logging.getLogger(__name__)
 
 
-def as_http_error(request: Request, refused: Refused) -> HTTPError:
+def as_http_error(
+    request: Request, refused: Refused, cause: BaseException | None = None
+) -> HTTPError:
     """The response for a refusal, in Kinto's error format; it must be raised, not returned.
 
-    Kinto commits the transaction of a 4xx that is returned.
+    Kinto commits the transaction of a 4xx that is returned. What is no fault of the client's is
+    logged here, and so once.
+
+    :param cause: what has failed, if it is not what the refusal was raised from.
     """
     row = REFUSALS[refused.reason]
     request.registry.metrics.count("attachment_refusals", unique=[("reason", refused.reason)])
@@ -23,7 +33,16 @@ def as_http_error(request: Request, refused: Refused) -> HTTPError:
     if row.status >= HTTPInternalServerError.code:
         seconds = request.registry.settings["retry_after_seconds"]
         response.headers["Retry-After"] = str(seconds)
+        _log(request, row.status, refused, cause or refused.__cause__)
     return response
+
+
+def _log(request: Request, status: int, refused: Refused, cause: BaseException | None) -> None:
+    """The record is in the path; the store's own messages never have credentials."""
+    key = getattr(cause, "key", None)
+    file = f", file {key}" if key else ""
+    why = f"{type(cause).__name__}: {cause}" if cause else str(refused)
+    logger.error("%s", printable(f"{status} to {request.method} {request.path}{file}: {why}"))
 
 
 def refuse_in_batch(request: Request) -> None:

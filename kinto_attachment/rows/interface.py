@@ -115,6 +115,9 @@ class Rows(Protocol):
         :param after: a file's id; the files up to that one are left out.
         """
 
+    def usage(self) -> tuple[int, int]:
+        """How many files records name, or are kept, and their bytes. Reads all links, once."""
+
     def any_links(self) -> bool:
         """Whether there is a link at all."""
 

@@ -103,6 +103,12 @@ class MemoryRows:
         )
         return _pages(for_each)
 
+    def usage(self) -> tuple[int, int]:
+        """How many files are held or kept, and their bytes; each counts once."""
+        links = (link for link in self._links("/*") if link.state is not State.RELEASED)
+        sizes = {link.file_id: link.size for link in links}
+        return len(sizes), sum(sizes.values())
+
     def any_links(self) -> bool:
         """Whether there is a link at all."""
         return bool(self._links("/*"))

@@ -207,6 +207,16 @@ class PostgreSQLRows:
             after = page[-1].file_id
             yield [list(links) for _, links in groupby(page, lambda link: link.file_id)]
 
+    def usage(self) -> tuple[int, int]:
+        """How many files are held or kept, and their bytes; each counts once."""
+        statement = f"""
+        SELECT count(*) AS files, coalesce(sum(f.size), 0) AS bytes
+          FROM (SELECT max(CAST(o.data->>'size' AS bigint)) AS size FROM objects AS o
+                 WHERE {_HELD_ROWS} GROUP BY o.id) AS f
+        """
+        (row,) = self._read(statement)
+        return int(row.files), int(row.bytes)
+
     def any_links(self) -> bool:
         """Whether there is a link at all."""
         return bool(self._read(f"SELECT 1 FROM objects o WHERE {_OURS} LIMIT 1"))

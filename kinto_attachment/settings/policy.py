@@ -54,6 +54,7 @@ class Settings:
     demo: bool
     fsync: bool
     backend: str | None
+    store_timeout: float
     network: Mapping[str, Any] = field(repr=False)
 
     def policy_for(self, bucket_id: str, collection_id: str) -> Policy:

@@ -199,6 +199,13 @@ SETTINGS = (
         " follows from `base_path`, `aws.bucket_name` or `gcloud.bucket_name`.",
     ),
     Setting(
+        "store_timeout",
+        seconds,
+        2.5,
+        "Seconds for the whole of an operation of the store that carries no file, all attempts"
+        " included: to delete, to look, to check. The heartbeat waits as long for any store.",
+    ),
+    Setting(
         "aws.bucket_name", text, None, "Bucket of the S3 store. The name `aws.bucket` works, too."
     ),
     Setting(

@@ -145,7 +145,8 @@ def _ours(backend: Backend, settings: Settings, readonly: bool) -> Any:
             f" install kinto-attachment[{backend.name}]."
         ) from None
     made = getattr(module, backend.class_name)
-    return made.from_settings({**settings.network, "base_url": settings.base_url}, "")
+    general = {"base_url": settings.base_url, "store_timeout": settings.store_timeout}
+    return made.from_settings({**settings.network, **general}, "")
 
 
 def _third_party(config: Configurator, name: str) -> Any:

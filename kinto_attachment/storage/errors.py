@@ -2,7 +2,12 @@
 
 
 class StoreError(Exception):
-    """The store failed. The message is for the log, never for the client."""
+    """The store failed. The message is for the log, never for the client.
+
+    :ivar key: of the file that it is about, where one is known.
+    """
+
+    key: str | None = None
 
 
 class StoreFull(StoreError):

@@ -15,6 +15,7 @@ from kinto_attachment.storage.errors import (
     UnsafeKey,
 )
 from kinto_attachment.storage.saving import SavesFiles
+from kinto_attachment.storage.time_limit import SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class NetworkStorage(SavesFiles, ABC):
         """Write an object, read it back and delete it; returns what was read."""
 
     may_vanish = False
+    time_limit: float = SECONDS
+    """For the whole of an operation that carries no file."""
 
     def prepare(self) -> None:
         """Nothing to make: a bucket is made by its owner."""

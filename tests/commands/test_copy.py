@@ -541,7 +541,7 @@ def test_a_store_that_cannot_be_reached_is_2_and_a_sentence(
         assert copy(to=ini("away.ini", s3_settings(url, bucket))) == 2
 
     told = capsys.readouterr()
-    assert "run it again: it goes on" in told.err
+    assert "Run it again: it goes on." in told.err
     assert told.out == ""
 
 

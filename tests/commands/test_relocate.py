@@ -70,7 +70,8 @@ def relocate(ini: Callable[..., str]) -> Relocate:
     """The command, in this process."""
 
     def run(*arguments: str, old: str = OLD, new: str = NEW) -> int:
-        return main(["relocate", "--ini", ini(), "--from", old, "--to", new, *arguments])
+        written = ini(**{"attachment.base_url": new})
+        return main(["relocate", "--ini", written, "--from", old, "--to", new, *arguments])
 
     return run
 
@@ -589,7 +590,7 @@ def test_killed_in_the_middle_and_run_again_everything_is_changed_once(
 ) -> None:
     script = "import sys; from kinto_attachment.commands import main; sys.exit(main())"
     command = [str(BIN / Path(sys.executable).name), "-W", "ignore", "-c", script, "relocate"]
-    command += ["--ini", ini(), "--from", OLD, "--to", NEW, "--apply"]
+    command += ["--ini", ini(), "--from", OLD, "--to", NEW, "--apply", "--outside"]
     changed = (
         "SELECT count(*) FROM objects WHERE resource_name = 'record'"
         f" AND data->'attachment'->>'location' LIKE '{NEW}%'"

@@ -16,14 +16,13 @@ from typing import Any
 import psutil
 import pytest
 import transaction
-from kinto.core.metrics import IMetricsService, NoOpMetricsService
 
 from kinto_attachment import keys
 from kinto_attachment.commands import main
 from kinto_attachment.maintenance.verification.pace import Pace, Stopped, rate_of
 from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
 from kinto_attachment.maintenance.verification.verifier import Damage, Progress, Verifier
-from kinto_attachment.records.verified import last_result, publish
+from kinto_attachment.records import last_runs
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage.network import MARK
 from tests.support.parts import COLLECTION, SETTINGS, Server, postgresql_settings, sha256
@@ -124,7 +123,7 @@ def damage(server: Server, missing: Link, size: Link, content: Link) -> None:
 
 def result(server: Server) -> dict[str, Any] | None:
     with transaction.manager:
-        return last_result(server.registry.storage)
+        return last_runs.last_run(server.registry.storage, last_runs.VERIFY)
 
 
 def state_of(path: Path) -> Any:
@@ -344,24 +343,6 @@ def test_the_last_complete_result_is_kept_in_the_database(server: Server, verify
     again = result(server)
     assert again
     assert again["sampled"] is True
-
-
-def test_the_result_is_counted_in_kintos_metrics(server: Server) -> None:
-    counted = {}
-
-    class Metrics(NoOpMetricsService):
-        def count(self, key: str, count: int = 1, unique: Any = None) -> None:
-            counted[key] = count
-
-    registry = server.registry
-    before = registry.metrics
-    registry.registerUtility(Metrics(), IMetricsService)
-    try:
-        publish(registry, Progress(files=7, damaged=2), sampled=False)
-    finally:
-        registry.registerUtility(before, IMetricsService)
-
-    assert counted == {"attachment_verified_files": 7, "attachment_verify_damaged": 2}
 
 
 @pytest.mark.parametrize(

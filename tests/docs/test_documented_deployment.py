@@ -26,7 +26,7 @@ from tests.support.documents import ROOT, example
 
 GUNICORN, GRANIAN = shlex.split(example("gunicorn")), shlex.split(example("granian"))
 SERVER = "https://kinto.example.org/v1"
-BYTES_IN = "kinto_attachment_bytes_in_total"
+BYTES_IN = "kinto_attachment_received_bytes_total"
 NIGHTLY = {"gc", "verify", "doctor"}
 
 

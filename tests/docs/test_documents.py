@@ -43,7 +43,15 @@ HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["
 ORIGIN = "http://127.0.0.1:8888"
 PHOTO = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20
 DIRECTIVES = {"code-block", "image", "list-table"}
-GENERATED = {"extensions", "mediatypes", "settings", "refusals", "operation", "command"}
+GENERATED = {
+    "extensions",
+    "mediatypes",
+    "settings",
+    "refusals",
+    "operation",
+    "command",
+    "metrics",
+}
 IN_DOCS = {*DIRECTIVES, *GENERATED, "include", "toctree"}
 FIELDS = {"filename", "hash", "location", "mimetype", "size"}
 

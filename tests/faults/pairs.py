@@ -170,7 +170,7 @@ class Hands:
         old, new = (NEW_URL, BASE_URL) if more == ("back",) else (BASE_URL, NEW_URL)
         arguments = {
             "gc": ["--delete"],
-            "relocate": ["--from", old, "--to", new, "--apply"],
+            "relocate": ["--from", old, "--to", new, "--apply", "--outside"],
             "copy": ["--to", self._other, "--jobs", "1"],
             "doctor": ["--repair", *more],
         }[name]

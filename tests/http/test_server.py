@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import transaction
 from pyramid.exceptions import ConfigurationError
 
 from kinto_attachment import __version__
-from kinto_attachment.records.verified import RESULT
+from kinto_attachment.records import last_runs
 from tests.support.parts import ATTACHMENT, COLLECTION, RECORD, Client, Server, every_backend
 
 
@@ -82,10 +81,8 @@ def test_the_heartbeat_tells_where_asked_what_the_last_verification_found(
     assert "attachments_verified" not in quiet.as_user().get("/__heartbeat__").json
     assert asked.as_user().get("/__heartbeat__").json["attachments_verified"] is True
 
-    result = {"finished": 0, "files": 2, "bytes": 2, "sampled": False}
     for damaged, healthy in ((1, False), (0, True)):
-        asked.registry.storage.update(**RESULT, obj={**result, "damaged": damaged})
-        transaction.commit()
+        last_runs.publish(asked.registry, last_runs.VERIFY, {"damaged": damaged})
         answer = asked.as_user().get("/__heartbeat__", status=200 if healthy else 503)
         assert answer.json["attachments_verified"] is healthy
 
@@ -135,8 +132,8 @@ def test_metrics_count_bytes_refusals_and_time(make_server: Callable[..., Server
     client.upload(filename="a.exe", status=400)
 
     lines = client.get("/__metrics__").text
-    assert "attachment_bytes_in_total 1000.0" in lines
-    assert "attachment_bytes_out_total 1000.0" in lines
+    assert "attachment_received_bytes_total 1000.0" in lines
+    assert "attachment_sent_bytes_total 1000.0" in lines
     assert 'attachment_refusals_total{reason="extension"} 1.0' in lines
     assert "attachment_upload_seconds_count 2.0" in lines
     assert "attachment_settle_seconds_count" in lines

@@ -46,6 +46,7 @@ def make_s3(bucket: str, gated: tuple[str, Gate]) -> Iterator[MakeS3]:
             **more,
         }
         settings = {f"aws.{name}": value for name, value in given.items()}
+        settings["store_timeout"] = storage_parts.PATIENCE
         made.append(S3FileStorage.from_settings(settings, ""))
         return made[-1]
 
@@ -81,7 +82,9 @@ def google_bucket(google: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def google_storage(google_bucket: str) -> Iterator[GoogleCloudStorage]:
-    storage = GoogleCloudStorage.from_settings({"gcloud.bucket_name": google_bucket}, "")
+    storage = GoogleCloudStorage.from_settings(
+        {"gcloud.bucket_name": google_bucket, "store_timeout": storage_parts.PATIENCE}, ""
+    )
     yield storage
     storage.close()
 

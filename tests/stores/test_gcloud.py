@@ -28,6 +28,7 @@ def make_google(google_bucket: str) -> Iterator[Callable[..., GoogleCloudStorage
     def make(**more: Any) -> GoogleCloudStorage:
         given = {"bucket_name": google_bucket, "timeout": 5, **more}
         settings = {f"gcloud.{name}": value for name, value in given.items()}
+        settings["store_timeout"] = storage_parts.PATIENCE
         made.append(GoogleCloudStorage.from_settings(settings, ""))
         return made[-1]
 

@@ -44,6 +44,7 @@ def s3_settings(endpoint_url: str, bucket: str, **more: str) -> dict[str, Any]:
         "kinto.attachment.aws.secret_key": SECRET_KEY,
         "kinto.attachment.aws.region": "us-east-1",
         "kinto.attachment.aws.timeout": PATIENCE,
+        "kinto.attachment.store_timeout": PATIENCE,
         **{f"kinto.attachment.{name}": value for name, value in more.items()},
     }
 
@@ -54,6 +55,7 @@ def gcs_settings(bucket: str, **more: str) -> dict[str, Any]:
         "kinto.attachment.base_path": None,
         "kinto.attachment.gcloud.bucket_name": bucket,
         "kinto.attachment.gcloud.timeout": PATIENCE,
+        "kinto.attachment.store_timeout": PATIENCE,
         **{f"kinto.attachment.{name}": value for name, value in more.items()},
     }
 

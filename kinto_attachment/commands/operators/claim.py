@@ -2,14 +2,16 @@
 
 import argparse
 
-from kinto_attachment.commands.reporting import CLEAN, ERROR, complain
+from kinto_attachment.commands.options import add_ini, add_reporting
+from kinto_attachment.commands.reporting import CLEAN, Teller
 
 NAME = "claim"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may stand after the command's name."""
-    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+    add_ini(parser)
+    add_reporting(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -17,17 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
     import transaction
 
     from kinto_attachment.commands.operators.environment import kinto
-    from kinto_attachment.commands.reporting import printable
     from kinto_attachment.plugin import Plugin
-    from kinto_attachment.storage import StoreError
 
-    with kinto(arguments.ini) as registry:
-        try:
-            with transaction.manager:
-                former = Plugin.of_registry(registry).custody.claim()
-        except StoreError as error:
-            complain(f"The store can't be marked: {error}")
-            return ERROR
-    print("The store is marked as this database's.")
-    print(f"Before: {printable(former)}" if former else "It had no mark before.")
-    return CLEAN
+    with kinto(arguments.ini) as registry, transaction.manager:
+        former = Plugin.of_registry(registry).custody.claim()
+    before = f"Before: {former}" if former else "It had no mark before."
+    lines = ["The store is marked as this database's.", before]
+    return Teller(arguments).sum_up(CLEAN, lines, {"before": former})

@@ -1,17 +1,17 @@
 """Copy all files that records name into another store, while the server works."""
 
 import argparse
-import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
-from kinto_attachment.commands.options import add_jobs
+from kinto_attachment.commands.options import add_ini, add_jobs, add_reporting
 from kinto_attachment.commands.reporting import (
     CLEAN,
     ERROR,
     FINDINGS,
+    Teller,
     complain,
-    printable,
     progress,
 )
 
@@ -26,61 +26,49 @@ NAME = "copy"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may stand after the command's name."""
-    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+    add_ini(parser)
     parser.add_argument(
         "--to", required=True, metavar="INI", help="the same, with the other store's settings"
     )
     add_jobs(parser, "copied")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    add_reporting(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
-    from kinto.core.storage.exceptions import BackendError
-
     from kinto_attachment.commands.operators.environment import kinto
-    from kinto_attachment.maintenance.copying import CopyReport
-    from kinto_attachment.storage import StoreError
 
-    report = CopyReport()
-    with kinto(arguments.ini) as registry, kinto(arguments.to) as other:
-        try:
-            refusal = _refusal(registry, other)
-            if refusal is None:
-                _copy(arguments, registry, other, report)
-        except (StoreError, BackendError) as error:
-            refusal = f"It stopped, run it again: it goes on. {type(error).__name__}: {error}"
-    if refusal:
-        complain(refusal)
-        return ERROR
-    _summary(report, arguments.json)
-    return FINDINGS if report.findings else CLEAN
+    advice = "Run it again: it goes on."
+    with kinto(arguments.ini, advice) as registry, kinto(arguments.to, advice) as other:
+        refusal = _refusal(registry, other)
+        if refusal is None:
+            return _copy(arguments, registry, other)
+    complain(refusal)
+    return ERROR
 
 
-def _copy(
-    arguments: argparse.Namespace, registry: "Registry", other: "Registry", report: "CopyReport"
-) -> None:
-    from kinto_attachment.maintenance.copying import PROBLEMS, Copier
+def _copy(arguments: argparse.Namespace, registry: "Registry", other: "Registry") -> int:
+    from kinto_attachment.maintenance.copying import PROBLEMS, Copier, CopyReport
     from kinto_attachment.plugin import Plugin
     from kinto_attachment.rows import rows_of
     from kinto_attachment.rows.links import Link
 
+    teller, report = Teller(arguments), CopyReport()
+
     def found(problem: str, link: Link) -> None:
-        if arguments.json:
-            told = {"problem": problem, "key": link.key, "record": link.record_uri}
-            print(json.dumps({**told, "kept": link.kept}), flush=True)
-        else:
-            whose = "an old file of" if link.kept else "of"
-            told_of = f"{link.key} {whose} {link.record_uri}: {PROBLEMS[problem]}"
-            print(printable(told_of), flush=True)
+        whose = "an old file of" if link.kept else "of"
+        said = f"{link.key} {whose} {link.record_uri}: {PROBLEMS[problem]}"
+        told = {"problem": problem, "key": link.key, "record": link.record_uri}
+        teller.finding(problem, said, {**told, "kept": link.kept})
 
     # Both are complete: nothing would be copied otherwise.
     source = cast("CompleteStore", Plugin.of_registry(registry).store)
     destination = cast("CompleteStore", Plugin.of_registry(other).store)
     settings = Plugin.of_registry(other).settings
-    with progress(" files") as tick:
+    with progress(" files", arguments.quiet) as tick:
         rows, jobs = rows_of(registry.storage), arguments.jobs
         Copier(rows, source, destination, settings, jobs=jobs, found=found, tick=tick).copy(report)
+    return teller.sum_up(FINDINGS if report.findings else CLEAN, _lines(report), asdict(report))
 
 
 def _refusal(registry: "Registry", other: "Registry") -> str | None:
@@ -91,8 +79,7 @@ def _refusal(registry: "Registry", other: "Registry") -> str | None:
     from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import CompleteStore, Marked
 
-    plugin, destination = Plugin.of_registry(registry), Plugin.of_registry(other).store
-    source = plugin.store
+    source, destination = Plugin.of_registry(registry).store, Plugin.of_registry(other).store
     if registry.settings["storage_url"] != other.settings["storage_url"]:
         return (
             "The two inis name different databases: write the same kinto.storage_url in both,"
@@ -105,7 +92,7 @@ def _refusal(registry: "Registry", other: "Registry") -> str | None:
         )
     if migration.is_due(registry):
         return "Links of 8.x or 9.x are still to be taken over: run `kinto migrate` first."
-    reason = custody.refusal(plugin.custody)
+    reason = custody.refusal(Plugin.of_registry(registry).custody)
     if reason:
         return f"Refused, for --ini: {reason}"
     if isinstance(destination, Marked):
@@ -123,23 +110,19 @@ def _taken(other: "Registry") -> str | None:
     from kinto_attachment.plugin import Plugin
     from kinto_attachment.storage import Marked
 
-    plugin = Plugin.of_registry(other)
-    destination = plugin.store
+    destination = Plugin.of_registry(other).store
     if not isinstance(destination, Marked):
         return None
     if destination.mark() is None:
         with transaction.manager:
-            plugin.custody.claim()
+            Plugin.of_registry(other).custody.claim()
         return None
-    reason = custody.refusal(plugin.custody)
+    reason = custody.refusal(Plugin.of_registry(other).custody)
     return f"Refused, for --to: {reason}" if reason else None
 
 
-def _summary(report: "CopyReport", as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(asdict(report)))
-        return
-    print(f"copied: {report.copied} files, {report.bytes} bytes")
-    print(f"already there: {report.present}")
-    print(f"replaced or removed meanwhile: {report.gone}")
-    print(f"findings: {report.findings}")
+def _lines(report: "CopyReport") -> Iterator[str]:
+    yield f"copied: {report.copied} files, {report.bytes} bytes"
+    yield f"already there: {report.present}"
+    yield f"replaced or removed meanwhile: {report.gone}"
+    yield f"findings: {report.findings}"

@@ -1,38 +1,34 @@
 """Tell what does not agree: records, links, files. Changes nothing, unless --repair is given."""
 
 import argparse
-import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from kinto_attachment.commands.options import add_ceiling, add_grace
+from kinto_attachment.commands.options import add_ceiling, add_grace, add_ini, add_reporting
 from kinto_attachment.commands.reporting import (
     CLEAN,
     ERROR,
     FINDINGS,
+    SHOWN,
+    Teller,
     complain,
-    printable,
     progress,
 )
 
 if TYPE_CHECKING:
     from kinto.core.types import Registry
 
-    from kinto_attachment.maintenance.doctor.findings import Finding
     from kinto_attachment.storage import CompleteStore
 
 NAME = "doctor"
 REPAIRS = ("unlinked", "dead-link", "unnamed", "missing")
-SHOWN = 20
-"""Findings of a kind that are shown one by one; --json shows all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may stand after the command's name."""
-    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+    add_ini(parser)
     parser.add_argument("--hashes", action="store_true", help="read files, compare their SHA-256")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--repair", choices=REPAIRS, help="what to mend")
     parser.add_argument(
         "--foreign",
@@ -43,27 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what --repair would do")
     add_grace(parser)
     add_ceiling(parser)
+    add_reporting(parser, verbose=f"show each finding, and not {SHOWN} of a kind")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     from kinto_attachment.commands.operators.environment import kinto
-    from kinto_attachment.maintenance.ceiling import AboveCeiling
     from kinto_attachment.plugin import Plugin
-    from kinto_attachment.storage import CompleteStore, StoreError
+    from kinto_attachment.storage import CompleteStore
 
-    with kinto(arguments.ini) as registry, progress(" objects") as tick:
+    with kinto(arguments.ini) as registry, progress(" objects", arguments.quiet) as tick:
         store = Plugin.of_registry(registry).store
         if not isinstance(store, CompleteStore):
             complain("This backend can't list or read files: there is nothing to compare with.")
             return ERROR
-        try:
-            return _examine(arguments, registry, store, tick)
-        except StoreError as error:
-            complain(f"The store failed, run it again: {error}")
-        except AboveCeiling as error:
-            complain(str(error))
-        return ERROR
+        return _examine(arguments, registry, store, tick)
 
 
 def _examine(
@@ -73,51 +63,46 @@ def _examine(
     tick: Callable[[int], object],
 ) -> int:
     from kinto_attachment.attachments import custody
+    from kinto_attachment.maintenance.doctor.findings import KINDS
     from kinto_attachment.maintenance.doctor.inspection import Inspector
     from kinto_attachment.maintenance.doctor.repair import Repairer
     from kinto_attachment.plugin import Plugin
 
-    refusal = custody.refusal(Plugin.of_registry(registry).custody) if arguments.repair else None
+    ask = custody.refusal if arguments.repair else custody.absence
+    refusal = ask(Plugin.of_registry(registry).custody)
     if refusal:
         complain(f"Refused: {refusal}")
         return ERROR
     inspector = Inspector(registry, store, arguments.grace, arguments.hashes, tick)
     repairer = Repairer(registry, store, inspector, arguments.ceiling, arguments.foreign)
-    counted: Counter[str] = Counter()
+    teller, counted = Teller(arguments, most=SHOWN), Counter[str]()
     for finding in inspector.findings():
         counted[finding.kind] += 1
         repairer.note(finding)
-        _show(finding, arguments.json, counted[finding.kind])
+        facts = {"kind": finding.kind, "place": finding.place, "detail": finding.detail}
+        said = f"{finding.kind:10} {finding.place}: {finding.detail}"
+        teller.finding(finding.kind, said, facts)
     refused = repairer.refusal(arguments.repair) if arguments.repair else None
     repaired = 0
     if arguments.repair and not refused and not arguments.dry_run:
         repaired = repairer.repair(arguments.repair)
-    _summary(counted, repaired, arguments)
+    code = FINDINGS if counted.total() > repaired else CLEAN
+    teller.sum_up(
+        ERROR if refused else code,
+        _lines(counted, repaired, arguments),
+        {"summary": {kind: counted[kind] for kind in KINDS}, "repaired": repaired},
+    )
     if refused:
         complain(refused)
         return ERROR
-    return FINDINGS if counted.total() > repaired else CLEAN
+    return code
 
 
-def _show(finding: "Finding", as_json: bool, number: int) -> None:
-    if as_json:
-        line = {"kind": finding.kind, "place": finding.place, "detail": finding.detail}
-        print(json.dumps(line))
-    elif number <= SHOWN:
-        print(printable(f"{finding.kind:10} {finding.place}: {finding.detail}"))
-    elif number == SHOWN + 1:
-        print(f"{finding.kind:10} ... and more, which --json shows")
-
-
-def _summary(counted: Counter[str], repaired: int, arguments: argparse.Namespace) -> None:
+def _lines(counted: Counter[str], repaired: int, arguments: argparse.Namespace) -> Iterator[str]:
     from kinto_attachment.maintenance.doctor.findings import KINDS
 
-    if arguments.json:
-        found = {kind: counted[kind] for kind in KINDS}
-        print(json.dumps({"summary": found, "repaired": repaired}))
-        return
     for kind, meaning in KINDS.items():
-        print(f"{counted[kind]:8}  {kind:10} {meaning}")
+        yield f"{counted[kind]:8}  {kind:10} {meaning}"
     if arguments.repair:
         planned = f"{counted[arguments.repair]} would be repaired"
-        print(planned if arguments.dry_run else f"repaired: {repaired}")
+        yield planned if arguments.dry_run else f"repaired: {repaired}"

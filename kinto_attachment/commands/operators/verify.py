@@ -2,21 +2,20 @@
 
 import argparse
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from kinto_attachment.commands.options import add_jobs
+from kinto_attachment.commands.options import add_ini, add_jobs, add_reporting
 from kinto_attachment.commands.reporting import (
     CLEAN,
     ERROR,
     FINDINGS,
+    Teller,
     complain,
     ending_on_sigterm,
-    printable,
     progress,
 )
 
@@ -39,7 +38,7 @@ SENTENCES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may stand after the command's name."""
-    parser.add_argument("--ini", required=True, help="Kinto's configuration file")
+    add_ini(parser)
     parser.add_argument(
         "--sample",
         type=_percent,
@@ -57,38 +56,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", metavar="FILE", help="note there how far it is, and go on from there"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    add_reporting(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
-    from kinto.core.storage.exceptions import BackendError
-
+    from kinto_attachment.attachments import custody
     from kinto_attachment.commands.operators.environment import kinto
-    from kinto_attachment.maintenance.verification.state import StateFile, UnusableState
+    from kinto_attachment.maintenance.verification.state import StateFile
     from kinto_attachment.plugin import Plugin
-    from kinto_attachment.storage import ReadableStore, StoreError
+    from kinto_attachment.storage import ReadableStore
 
     ini = os.path.abspath(arguments.ini)
     state = StateFile(arguments.state, f"--ini {ini} --sample {arguments.sample:g}%")
-    with kinto(arguments.ini) as registry, ending_on_sigterm():
-        store = Plugin.of_registry(registry).store
-        if not isinstance(store, ReadableStore):
+    with kinto(arguments.ini, _advice(arguments)) as registry, ending_on_sigterm():
+        plugin = Plugin.of_registry(registry)
+        if not isinstance(plugin.store, ReadableStore):
             complain(
                 "The store's backend can't read files back, so nothing can be compared: look at"
                 " the files with the store's own tools."
             )
             return ERROR
-        try:
-            result = _verify(arguments, registry, store, state)
-        except UnusableState as error:
-            complain(str(error))
+        reason = custody.absence(plugin.custody)
+        if reason:
+            complain(reason)
             return ERROR
-        except (StoreError, BackendError) as error:
-            what = "database" if isinstance(error, BackendError) else "store"
-            complain(f"The {what} failed ({error}). {_advice(arguments)}")
-            return ERROR
-    return FINDINGS if result.damaged else CLEAN
+        return _verify(arguments, registry, plugin.store, state)
 
 
 def _verify(
@@ -96,14 +89,14 @@ def _verify(
     registry: "Registry",
     store: "ReadableStore",
     state: "StateFile",
-) -> "Progress":
+) -> int:
     from kinto_attachment.maintenance.verification.pace import Pace
     from kinto_attachment.maintenance.verification.verifier import Verifier
-    from kinto_attachment.records.verified import publish
+    from kinto_attachment.records import last_runs
     from kinto_attachment.rows import rows_of
 
-    begin = state.load()
-    with _kept(state, arguments), progress(" files") as tick:
+    teller, begin = Teller(arguments), state.load()
+    with _kept(state, arguments), progress(" files", arguments.quiet) as tick:
 
         def keep(now: "Progress") -> None:
             state.keep(now)
@@ -115,14 +108,15 @@ def _verify(
             share=arguments.sample / 100,
             jobs=arguments.jobs,
             pace=Pace(arguments.max_rate),
-            found=_tell_json if arguments.json else _tell,
+            found=lambda damage: _tell(teller, damage),
             keep=keep,
         ).verify(begin)
-    sampled = arguments.sample < 100
-    publish(registry, result, sampled)
+    counts = {name: count for name, count in asdict(result).items() if name != "after"}
+    counts["sampled"] = arguments.sample < 100
+    kept = {name: counts[name] for name in ("files", "bytes", "damaged", "sampled")}
+    last_runs.publish(registry, last_runs.VERIFY, kept)
     state.remove()
-    _summary(result, sampled, arguments.json)
-    return result
+    return teller.sum_up(FINDINGS if result.damaged else CLEAN, _lines(result), counts)
 
 
 @contextlib.contextmanager
@@ -143,29 +137,20 @@ def _advice(arguments: argparse.Namespace) -> str:
     return "Run it again: it begins anew, but with --state FILE it would go on."
 
 
-def _tell(damage: "Damage") -> None:
-    whose = "an old file of" if damage.link.kept else "of"
-    sentence = SENTENCES[damage.problem].format(damage)
-    # At once: what the state counts must have been told.
-    told = f"{damage.link.key} {whose} {damage.link.record_uri}: {sentence}"
-    print(printable(told), flush=True)
-
-
-def _tell_json(damage: "Damage") -> None:
+def _tell(teller: Teller, damage: "Damage") -> None:
     link = damage.link
+    whose = "an old file of" if link.kept else "of"
+    sentence = SENTENCES[damage.problem].format(damage)
     told = {"problem": damage.problem, "key": link.key, "record": link.record_uri}
     seen = {"kept": link.kept, "expected": damage.expected, "found": damage.found}
-    print(json.dumps({**told, **seen}), flush=True)
+    said = f"{link.key} {whose} {link.record_uri}: {sentence}"
+    teller.finding(damage.problem, said, {**told, **seen})
 
 
-def _summary(result: "Progress", sampled: bool, as_json: bool) -> None:
-    if as_json:
-        counts = {name: count for name, count in asdict(result).items() if name != "after"}
-        print(json.dumps({**counts, "sampled": sampled}))
-        return
-    print(f"looked at: {result.files} of {result.total} files, {result.bytes} bytes")
-    print(f"replaced or removed meanwhile: {result.gone}")
-    print(f"missing or damaged: {result.damaged}")
+def _lines(result: "Progress") -> Iterator[str]:
+    yield f"looked at: {result.files} of {result.total} files, {result.bytes} bytes"
+    yield f"replaced or removed meanwhile: {result.gone}"
+    yield f"missing or damaged: {result.damaged}"
 
 
 def _percent(text: str) -> float:

@@ -26,6 +26,7 @@ from kinto_attachment.storage.gcloud.streams import GoogleReader, GoogleWriter
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.network import MARK, NetworkStorage, checked, is_hidden
 from kinto_attachment.storage.removing import remove_each
+from kinto_attachment.storage.time_limit import SECONDS, limited
 
 PAGE = 100
 """Files in one request to delete: the most that Google recommends."""
@@ -74,7 +75,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
     def from_settings(cls, settings: Mapping[str, Any], prefix: str) -> "GoogleCloudStorage":
         """pyramid_storage's way to configure: ``gcloud.*``, ``base_url`` and ``extensions``."""
         own = f"{prefix}gcloud."
-        return cls(
+        made = cls(
             settings[f"{own}bucket_name"],
             Connection.from_settings(settings, own),
             settings.get(f"{own}acl") or None,
@@ -83,6 +84,8 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
             asbool(settings.get(f"{own}uniform_bucket_level_access")),
             settings.get(f"{own}cache_control") or None,
         )
+        made.time_limit = float(settings.get(f"{prefix}store_timeout") or SECONDS)
+        return made
 
     def get_connection(self) -> Any:
         """pyramid_storage's: Google's client, one for all. Raises :class:`StoreError`."""
@@ -121,6 +124,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
                 if not is_hidden(blob.name):
                     yield StoredFile(blob.name, blob.size, blob.updated.timestamp())
 
+    @limited
     def delete(self, filename: str, bucket_name: str | None = None) -> bool:
         """Remove a file; False where there was none. Other buckets are not reached."""
         try:
@@ -156,6 +160,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
             return None
         return url
 
+    @limited
     def _blob(self, key: str) -> Any:
         blob = Blob(checked(key), self.get_bucket())
         try:
@@ -173,6 +178,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
             found = self.get_connection().list_blobs(bucket, max_results=1, **self.call_options())
             next(iter(found), None)
 
+    @limited
     def _delete_page(self, page: list[str]) -> None:
         with store_errors():
             bucket = self.get_bucket()
@@ -186,6 +192,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
                 self._check_bucket()
         remove_each(self.delete, page)
 
+    @limited
     def _probe_with(self, key: str, content: bytes) -> bytes:
         with store_errors():
             blob = Blob(key, self.get_bucket())
@@ -196,6 +203,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
                 blob.delete(**self.call_options())
         return read
 
+    @limited
     def mark(self) -> bytes | None:
         """The mark, an object of its own; None where there is none."""
         try:
@@ -207,6 +215,7 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
             return None
         return found
 
+    @limited
     def set_mark(self, content: bytes, replace: bool) -> bool:
         """Write the mark; False where there is one that may not be replaced."""
         only_new = {} if replace else {"if_generation_match": 0}

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from kinto_attachment import keys
 from kinto_attachment.storage.errors import StoreUnavailable, UnsafeKey
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
+from kinto_attachment.storage.local.folders import make_folders
 from kinto_attachment.storage.local.streams import LocalReader, LocalWriter, store_errors
 from kinto_attachment.storage.removing import remove_each
 from kinto_attachment.storage.saving import SavesFiles
@@ -56,7 +57,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
         self.fsync = fsync
         try:
             if create:
-                os.makedirs(self._unfinished(), exist_ok=True)
+                make_folders(self._unfinished())
             elif writable:
                 _check_creatable(self.base_path)
         except OSError as error:
@@ -70,7 +71,7 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     def prepare(self) -> None:
         """Make the folder of unfinished files."""
         with store_errors():
-            os.makedirs(self._unfinished(), exist_ok=True)
+            make_folders(self._unfinished())
 
     def mark(self) -> bytes | None:
         """The mark, a file of its own; None where there is none."""
@@ -151,7 +152,14 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     def remove_unfinished(self, before: float) -> int:
         """Remove files from the folder of unfinished ones; returns how many."""
         removed = 0
-        with store_errors(), os.scandir(self._unfinished()) as entries:
+        with store_errors():
+            try:
+                entries = os.scandir(self._unfinished())
+            except FileNotFoundError:
+                if os.path.isdir(self.base_path):
+                    return 0  # Nothing was ever written.
+                raise
+        with store_errors(), entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat().st_mtime < before:

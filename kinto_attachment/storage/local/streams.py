@@ -8,6 +8,12 @@ from typing import IO
 
 from kinto_attachment.storage.errors import StoreFull, StoreUnavailable
 from kinto_attachment.storage.interface import CHUNK_SIZE
+from kinto_attachment.storage.local.folders import (
+    fsync_directory,
+    keep_owner,
+    make_folders,
+    remove_folders,
+)
 
 MAX_RACES = 5
 """How often a folder that others remove at the same time is made again."""
@@ -43,6 +49,7 @@ class LocalWriter:
         self._path = path
         with store_errors():
             self._file = open(temporary, "xb", buffering=0)  # noqa: SIM115
+            keep_owner(temporary)
 
     def write(self, data: bytes) -> None:
         """Append bytes to the temporary file."""
@@ -77,11 +84,11 @@ class LocalWriter:
             os.replace(self._temporary, self._path)
             if self._fsync:
                 for directory in {folder, *(os.path.dirname(path) for path in made)}:
-                    _fsync_directory(directory)
+                    fsync_directory(directory)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
-            _remove_folders(made)
+            remove_folders(made)
             raise
 
 
@@ -120,7 +127,7 @@ def _take_name(path: str, base_path: str) -> list[str]:
     made: list[str] = []
     try:
         for attempt in range(MAX_RACES):
-            made += _make_folders(os.path.dirname(path), base_path)
+            made += make_folders(os.path.dirname(path), base_path)
             try:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
             except FileNotFoundError:  # Somebody removed the folder because it was empty.
@@ -129,31 +136,6 @@ def _take_name(path: str, base_path: str) -> list[str]:
             else:
                 break
     except BaseException:
-        _remove_folders(made)
+        remove_folders(made)
         raise
     return made
-
-
-def _make_folders(folder: str, base_path: str) -> list[str]:
-    missing = []
-    while not os.path.isdir(folder) and folder != base_path:
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    for path in reversed(missing):
-        os.makedirs(path, exist_ok=True)
-    return missing
-
-
-def _remove_folders(folders: list[str]) -> None:
-    """Those that are empty; deepest first."""
-    for path in sorted(folders, key=len, reverse=True):
-        with contextlib.suppress(OSError):
-            os.rmdir(path)
-
-
-def _fsync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -31,6 +31,7 @@ from kinto_attachment.storage.s3.connection import (
     store_errors,
 )
 from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
+from kinto_attachment.storage.time_limit import SECONDS, limited
 
 PAGE = 1000
 """Files in one answer, and in one request to delete: the most that S3 allows."""
@@ -70,7 +71,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         files that are read by ``base_url``; and there is no ACL unless one is set.
         """
         read_there = settings.get(f"{prefix}base_url") is not None
-        return cls(
+        made = cls(
             settings[f"{prefix}aws.bucket_name"],
             Connection.from_settings(settings, f"{prefix}aws."),
             settings.get(f"{prefix}aws.acl") or None,
@@ -78,6 +79,8 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
             settings.get(f"{prefix}extensions") or "default",
             (settings.get(f"{prefix}aws.cache_control") or None) if read_there else None,
         )
+        made.time_limit = float(settings.get(f"{prefix}store_timeout") or SECONDS)
+        return made
 
     @property
     def s3_client(self) -> Any:
@@ -120,10 +123,11 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
                     modified = found["LastModified"].timestamp()
                     yield StoredFile(found["Key"], found["Size"], modified)
 
+    @limited
     def delete(self, filename: str, bucket_name: str | None = None) -> bool:
         """Remove a file; False where there was none. Other buckets are not reached."""
         try:
-            self.stat(filename)
+            self._head(checked(filename))
         except FileNotFoundError:
             return False
         with store_errors():
@@ -162,6 +166,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
             )
         return url
 
+    @limited
     def _head(self, key: str) -> Any:
         try:
             with store_errors():
@@ -185,6 +190,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         for page in paginator.paginate(Bucket=self.bucket_name, PaginationConfig=paging):
             yield from page.get(name, ())
 
+    @limited
     def _delete_page(self, page: list[str]) -> list[str]:
         doomed = {"Objects": [{"Key": key} for key in page], "Quiet": True}
         with store_errors():
@@ -219,6 +225,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
             return 0
         return 1
 
+    @limited
     def _probe_with(self, key: str, content: bytes) -> bytes:
         where = {"Bucket": self.bucket_name, "Key": key}
         with store_errors():
@@ -230,6 +237,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
                 self.s3_client.delete_object(**where)
         return read
 
+    @limited
     def mark(self) -> bytes | None:
         """The mark, an object of its own; None where there is none."""
         where = {"Bucket": self.bucket_name, "Key": MARK}
@@ -242,6 +250,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
             return None
         return found
 
+    @limited
     def set_mark(self, content: bytes, replace: bool) -> bool:
         """Write the mark; False where there is one that may not be replaced."""
         only_new = {} if replace or not self.knows_conditions else {"IfNoneMatch": "*"}
