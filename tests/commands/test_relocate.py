@@ -437,11 +437,9 @@ def test_a_working_server_loses_nothing(
     written = {}
     for number in [*range(0, 60, 2), *range(1, 60, 2)]:
         place, title = f"{COLLECTION}/records/r{number}", f"new {number}"
-        answer = client.json("patch", place, {"data": {"title": title}}, "*")
-        if answer.status_code == 200:
-            written[f"r{number}"] = title
-        else:  # It had read the record before, and is told to try again.
-            assert answer.status_code == 409
+        while client.json("patch", place, {"data": {"title": title}}, "*").status_code == 409:
+            pass  # It had read the record before, and is told to try again.
+        written[f"r{number}"] = title
     relocating.join()
 
     assert ended == [0]
@@ -450,7 +448,6 @@ def test_a_working_server_loses_nothing(
     assert all(location.startswith(NEW) for location in locations(server))
     after = listed(server)
     assert {record_id: after[record_id]["title"] for record_id in written} == written
-    assert len(written) > 50
     server.assert_agreement()
 
 
