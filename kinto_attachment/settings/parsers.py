@@ -1,4 +1,7 @@
-"""How the values of settings are read: one function for each type, used by settings/table.py."""
+"""How the values of settings are read: one function for each type, used by settings/table.py.
+
+A little above 200 lines: they are read as one list.
+"""
 
 import math
 import re
@@ -11,6 +14,10 @@ from kinto_attachment.media_types import GROUPS
 
 PUBLISHED_TYPES = {e: media_types.TYPES[e] for e in (".geojson", ".pem")}
 """Types that 8.x and 9.x gave whatever the client said, unless the operator said otherwise."""
+
+
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^]/?#@:\s\\[]+)(:[0-9]{1,5})?"
+_BASE_URL = re.compile(rf"(https?:)?//{_HOST}(/[^?#\s\\]*)?", re.IGNORECASE)
 
 
 class Malformed(ValueError):
@@ -43,6 +50,28 @@ def whole_number(value: Any) -> int:
     return int(value)
 
 
+def at_least_1(value: Any) -> int:
+    """A whole number above 0."""
+    try:
+        number = whole_number(value)
+    except Malformed:
+        number = 0
+    if not number:
+        raise Malformed("a whole number, 1 or more, without a unit")
+    return number
+
+
+def port(value: Any) -> int:
+    """A TCP port."""
+    try:
+        number = at_least_1(value)
+    except Malformed:
+        number = 2**16
+    if number >= 2**16:
+        raise Malformed("a whole number, from 1 to 65535")
+    return number
+
+
 def retention(value: Any) -> float:
     """Seconds: 0 for ``false``, without end for ``true``, else like ``90d`` or ``12h``."""
     units = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -70,6 +99,7 @@ def folder(value: Any) -> str:
     _only_fields(path, {"bucket_id", "collection_id"})
     if (path and keys.unsafe_reason(path)) or path.split("/")[0].startswith("."):
         raise Malformed("a relative folder without '..' and without a slash or a dot before it")
+    _check_length(path.format(bucket_id="", collection_id=""))
     return path
 
 
@@ -79,6 +109,7 @@ def filename_pattern(value: Any) -> str:
     _only_fields(pattern, {"filename", "datetime", "rid"})
     if "/" in pattern:
         raise Malformed("a name without a folder: use the setting 'folder' for that")
+    _check_length(pattern.format(filename="", datetime="", rid=""))
     return pattern
 
 
@@ -105,8 +136,14 @@ def mimetypes(value: Any) -> Mapping[str, str]:
 
 
 def base_url(value: Any) -> str:
-    """A URL that ends in a slash, or nothing."""
+    """A URL that ends in a slash, or nothing. One that begins with ``//`` has the scheme of the
+    page that it stands in (RFC 3986, 4.2)."""
     url = text(value)
+    if url and not _BASE_URL.fullmatch(url):
+        raise Malformed(
+            "the whole URL, like https://cdn.example.org/files/, without user, password and query,"
+            " or nothing"
+        )
     return url if not url or url.endswith("/") else f"{url}/"
 
 
@@ -147,6 +184,17 @@ def accel_redirect(value: Any) -> str | None:
     if path and not re.fullmatch(r"/([\w.~-]+/)*", path, re.ASCII):
         raise Malformed("a path that begins and ends with a slash, like /files/")
     return path or None
+
+
+def _check_length(written: str) -> None:
+    """What ids and names bring is shortened (keys.bounded); what an operator writes is kept, or
+    refused."""
+    longest = max(len(part.encode("utf-8")) for part in written.split("/"))
+    if longest > keys.MAX_NAME_BYTES or len(written.encode("utf-8")) > keys.MAX_FOLDER_BYTES:
+        raise Malformed(
+            f"no more than {keys.MAX_NAME_BYTES} bytes between two slashes, and"
+            f" {keys.MAX_FOLDER_BYTES} in all"
+        )
 
 
 def _only_fields(template: str, known: set[str]) -> None:

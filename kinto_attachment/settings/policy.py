@@ -68,6 +68,15 @@ class Settings:
                 return self.policies[place]
         return self.policies[()]
 
+    def private_line(self) -> str | None:
+        """The name, as the ini has it, of the first setting that makes files private; None where
+        all files are public."""
+        for place, policy in self.policies.items():  # Those that inherit come later.
+            if policy.private:
+                below = ("resources", *place) if place else ()
+                return ".".join(("kinto.attachment", *below, "private"))
+        return None
+
     def announced_base_url(self) -> str | None:
         """The capability's ``base_url``; None stands for the server's own URL."""
         announced = self.base_url if self.extra_base_url is None else self.extra_base_url

@@ -8,7 +8,6 @@ import difflib
 import logging
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -16,21 +15,22 @@ from typing import Any
 from kinto.core.utils import native_value, read_env
 from pyramid.exceptions import ConfigurationError
 
+from kinto_attachment.settings import together
 from kinto_attachment.settings.parsers import Malformed
 from kinto_attachment.settings.policy import Policy, Settings
-from kinto_attachment.settings.table import (
-    ALIASES,
-    BY_KEY,
-    DROPPED,
-    SECRETIVE,
-    SETTINGS,
-    Setting,
+from kinto_attachment.settings.table import ALIASES, BY_KEY, SETTINGS, Setting
+from kinto_attachment.settings.wrong_lines import (
+    PREFIX,
+    RESOURCES,
+    advice,
+    find,
+    is_meant_for_us,
+    line,
 )
 
-PREFIX = "attachment."
-RESOURCES = "resources."
 NETWORK = ("aws.", "gcloud.")
 ENVIRONMENT = "KINTO_ATTACHMENT_"
+_LIKE_OURS = re.compile("^KINTO_ATTACHMENTS?_")
 _OF_KUBERNETES = re.compile(r"_(SERVICE_(HOST|PORT)|PORT)(_|$)")
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def parse(raw: Mapping[str, Any]) -> Settings:
     overrides: dict[tuple[str, ...], dict[str, Any]] = {}
     written = {**_one_spelling(_own(raw)), **_one_spelling(_environment())}
     _tell_unknown_variables(raw)
+    _tell_misspelt_prefixes(raw)
     for name, value in written.values():
         if name.startswith(RESOURCES):
             place, setting = _resource_setting(name, value)
@@ -63,36 +64,8 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         del own[key]
     network = {key: value for key, value in values.items() if key.startswith(NETWORK)}
     settings = Settings(policies=_policies(values, overrides), network=network, **own)
-    _check_host(settings, raw)
-    _check_names(settings)
+    together.check(settings, raw)
     return settings
-
-
-def _check_host(settings: Settings, raw: Mapping[str, Any]) -> None:
-    """A private file beside public ones has the server's whole URL in its record, for good: it
-    must not be made of whatever a client writes into ``Host``."""
-    private = any(policy.private for policy in settings.policies.values())
-    if private and settings.base_url is not None and not raw.get("http_host"):
-        raise ConfigurationError(
-            f"kinto.{PREFIX}private = true: beside a base_url, the location of a private file is a"
-            " URL of this server; write its host as kinto.http_host, and kinto.http_scheme."
-        )
-
-
-def _check_names(settings: Settings) -> None:
-    """In a locale without UTF-8 no file can be called 日本.txt: its upload would be a 500."""
-    named = any(not p.randomize or p.filename_pattern for p in settings.policies.values())
-    if not (settings.base_path and named):
-        return
-    encoding = sys.getfilesystemencoding()
-    try:
-        "日本".encode(encoding)
-    except UnicodeEncodeError:
-        raise ConfigurationError(
-            f"kinto.{PREFIX}randomize = false, or filename_pattern: names of files are written in"
-            f" {encoding} here, which has not all letters; start with PYTHONUTF8=1, or in a locale"
-            " with UTF-8."
-        ) from None
 
 
 def _own(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +98,7 @@ def _one_spelling(given: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
                 break
         if first in found and found[first][1] != value:
             raise ConfigurationError(
-                f"kinto.{PREFIX}{name} = {_shown(name, value)}: this is another spelling of"
+                f"{line(name, value)}: this is another spelling of"
                 f" {found[first][0]}, which has another value; remove one of them."
             )
         found[first] = (name, value)
@@ -149,48 +122,46 @@ def _tell_unknown_variables(raw: Mapping[str, Any]) -> None:
     as they like, and Kubernetes makes some for a service that is called like the plugin."""
     known = {_variable(name) for name in (*BY_KEY, *ALIASES, *_own(raw))}
     for variable in sorted(os.environ):
-        ours = variable.startswith(ENVIRONMENT) and variable not in known
-        if not ours or _OF_KUBERNETES.search(variable):
+        name = _LIKE_OURS.sub("", variable)
+        if name == variable or variable in known or _OF_KUBERNETES.search(variable):
             continue
-        names = [name.removeprefix(ENVIRONMENT) for name in known]
-        close = difflib.get_close_matches(variable.removeprefix(ENVIRONMENT), names, n=1)
-        advice = f"write {ENVIRONMENT}{close[0]}" if close else "it does nothing"
-        if variable.startswith(_variable(RESOURCES)):
-            advice = "those of a bucket or a collection belong in the ini"
-        logger.warning("%s is set, and there is no such setting: %s.", variable, advice)
+        names = [other.removeprefix(ENVIRONMENT) for other in known]
+        close = difflib.get_close_matches(name, names, n=1)
+        meant = f"write {ENVIRONMENT}{close[0]}" if close else "it does nothing"
+        if name.startswith("RESOURCES_"):
+            meant = "those of a bucket or a collection belong in the ini"
+        logger.warning("%s is set, and there is no such setting: %s.", variable, meant)
+
+
+def _tell_misspelt_prefixes(raw: Mapping[str, Any]) -> None:
+    """Log what looks like a setting of ours below another name. It stops no start, since another
+    plugin may be called so."""
+    for key in raw:
+        prefix, _, name = key.partition(".")
+        if is_meant_for_us(prefix, name):
+            logger.warning(
+                "kinto.%s is no setting of kinto-attachment: write kinto.%s%s.", key, PREFIX, name
+            )
 
 
 def _resource_setting(name: str, value: Any) -> tuple[tuple[str, ...], Setting]:
     *place, setting_name = name.removeprefix(RESOURCES).split(".")
-    setting = BY_KEY.get(ALIASES.get(setting_name, setting_name))
+    setting = find(setting_name)
     named = all(re.fullmatch(r"[a-zA-Z0-9][\w-]*", part, re.ASCII) for part in place)
     if setting and setting.per_resource and named and len(place) in (1, 2):
         return tuple(place), setting
     per_resource = ", ".join(s.key for s in SETTINGS if s.per_resource)
     raise ConfigurationError(
-        f"kinto.{PREFIX}{name} = {_shown(name, value)}: write resources.<bucket>.<setting> or"
+        f"{line(name, value)}: write resources.<bucket>.<setting> or"
         f" resources.<bucket>.<collection>.<setting>, with one of {per_resource}."
     )
 
 
 def _find(name: str, value: Any) -> Setting:
-    setting = BY_KEY.get(ALIASES.get(name, name))
+    setting = find(name)
     if setting is None:
-        close = difflib.get_close_matches(name, (*BY_KEY, *ALIASES), n=1)
-        advice = f"write kinto.{PREFIX}{close[0]}" if close else "remove it"
-        advice = DROPPED.get(name, advice)
-        raise ConfigurationError(
-            f"kinto.{PREFIX}{name} = {_shown(name, value)}: there is no such setting; {advice}."
-        )
+        raise ConfigurationError(f"{line(name, value)}: there is no such setting; {advice(name)}.")
     return setting
-
-
-def _shown(name: str, value: Any) -> str:
-    """The value for an error's sentence, unless it is, or may be meant to be, a secret."""
-    last = name.rsplit(".", 1)[-1] if name.startswith(RESOURCES) else name
-    known = BY_KEY.get(ALIASES.get(last, last))
-    secret = known.secret if known else SECRETIVE.search(name)
-    return "(not shown)" if secret else str(value)
 
 
 def _parsed(setting: Setting, name: str, value: Any) -> Any:
@@ -198,7 +169,7 @@ def _parsed(setting: Setting, name: str, value: Any) -> Any:
         return setting.parse(value)
     except Malformed as error:
         raise ConfigurationError(
-            f"kinto.{PREFIX}{name} = {_shown(name, value)}: this is not understood; write {error}."
+            f"{line(name, value)}: this is not understood; write {error}."
         ) from None
 
 

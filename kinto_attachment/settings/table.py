@@ -3,7 +3,6 @@
 Longer than others: it is the table, which stays in one piece.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from kinto_attachment.media_types import GROUPS
 from kinto_attachment.settings.parsers import (
     PUBLISHED_TYPES,
     accel_redirect,
+    at_least_1,
     base_url,
     boolean,
     canned_acl,
@@ -21,6 +21,7 @@ from kinto_attachment.settings.parsers import (
     filename_pattern,
     folder,
     mimetypes,
+    port,
     retention,
     seconds,
     text,
@@ -175,7 +176,7 @@ SETTINGS = (
         0,
         "Seconds for which caches may keep files that everyone may read.",
     ),
-    Setting("link_max_age", whole_number, 86400, "Longest life of a signed link, in seconds."),
+    Setting("link_max_age", at_least_1, 86400, "Longest life of a signed link, in seconds."),
     Setting(
         "link_secret",
         text,
@@ -230,7 +231,7 @@ SETTINGS = (
         secret=True,
     ),
     Setting("aws.host", text, None, "Host of such a store, as pyramid_storage names it."),
-    Setting("aws.port", whole_number, None, "Port at `aws.host`."),
+    Setting("aws.port", port, None, "Port at `aws.host`."),
     Setting("aws.is_secure", boolean, True, "Reach `aws.host` by https."),
     Setting(
         "aws.use_path_style",
@@ -284,5 +285,3 @@ DROPPED = {
 
 ALIASES = {"max_size": "max_size_bytes", "aws.bucket": "aws.bucket_name"}
 BY_KEY = {setting.key: setting for setting in SETTINGS}
-SECRETIVE = re.compile("aws|gcloud|key|secret|credential|token|passw", re.IGNORECASE)
-"""Names whose values no error message shows, known or not."""

@@ -69,10 +69,10 @@ def choose(config: Configurator, settings: Settings) -> Store:
 
 def _check_serving(store: Store, settings: Settings) -> None:
     """Refuse what this store can't do."""
-    private = any(policy.private for policy in settings.policies.values())
+    private = settings.private_line()
     if private and not isinstance(store, Readable):
         raise ConfigurationError(
-            "kinto.attachment.private = True: the backend can't read files back, so the plugin"
+            f"{private} = true: the backend can't read files back, so the plugin"
             " can't serve them; take another backend, or remove the setting."
         )
     accel = settings.accel_redirect

@@ -126,6 +126,19 @@ def test_a_backend_that_was_included_before_wins(tmp_path: Path) -> None:
             "NotABackend: it has neither from_settings nor includeme",
         ),
         ({"backend": "pathlib.Path"}, "pathlib.Path: it has neither"),
+        (
+            {"backend": "tests.stores.third_parties.Shelf", "resources.x.private": "true"},
+            "kinto.attachment.resources.x.private = true: the backend can't read files back",
+        ),
+        (
+            {"backend": "tests.stores.registers_nothing"},
+            "kinto.attachment.backend = tests.stores.registers_nothing: its includeme registers"
+            " no store",
+        ),
+        (
+            {"backend": "kinto_attachment"},
+            "kinto.attachment.backend = kinto_attachment: its includeme registers no store",
+        ),
     ],
 )
 def test_a_choice_that_can_not_be_made_stops_the_start(written: dict[str, str], said: str) -> None:

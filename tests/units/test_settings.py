@@ -35,10 +35,13 @@ ROWS: list[tuple[str, str, Any]] = [
     ("base_url", "https://cdn.example.org/files/", "https://cdn.example.org/files/"),
     ("base_url", "https://cdn.example.org/files", "https://cdn.example.org/files/"),
     ("base_url", "", ""),
+    ("base_url", "//cdn.example.org/files", "//cdn.example.org/files/"),
+    ("base_url", "HTTP://[::1]:8080", "HTTP://[::1]:8080/"),
     ("extra.base_url", "https://cdn.example.org", "https://cdn.example.org/"),
     ("extra.base_url", "", ""),
     ("folder", "{bucket_id}/{collection_id}", "{bucket_id}/{collection_id}"),
     ("folder", "album/", "album"),
+    ("folder", "{bucket_id}/" + "a" * 180, "{bucket_id}/" + "a" * 180),
     ("folder", "2024", "2024"),
     ("folder", '"2.50"', "2.50"),
     ("folder", "", ""),
@@ -127,8 +130,23 @@ WRONG: list[tuple[str, str, str]] = [
     ("folder", "//a/", "relative folder"),
     ("base_path", "1.5", "double quotes"),
     ("base_url", "1e3", "double quotes"),
+    ("base_url", "files.example.org", "the whole URL"),
+    ("base_url", "/files/", "the whole URL"),
+    ("base_url", "https:/files.example.org/", "the whole URL"),
+    ("base_url", "https://", "the whole URL"),
+    ("base_url", "https://https://files.example.org/", "the whole URL"),
+    ("base_url", "https://files.example.org:https/", "the whole URL"),
+    ("base_url", "https://files example.org/", "the whole URL"),
+    ("base_url", "https://files.example.org/?file=", "the whole URL"),
+    ("base_url", "https://files.example.org/#", "the whole URL"),
+    ("base_url", "s3://bucket/", "the whole URL"),
+    ("extra.base_url", "/x", "the whole URL"),
+    ("extra.base_url", "files.example.org/x/", "the whole URL"),
     ("extra.base_url", "1.5", "double quotes"),
     ("folder", "1.50", "double quotes"),
+    ("folder", "a" * 181, "no more than 180 bytes between two slashes"),
+    ("folder", "{bucket_id}" + "é" * 91, "no more than 180 bytes between two slashes"),
+    ("folder", "/".join(["a" * 180] * 4), "700 in all"),
     ("folder", "../outside", "relative folder"),
     ("folder", "a/../b", "relative folder"),
     ("folder", "a//b", "relative folder"),
@@ -150,6 +168,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("filename_pattern", "{filename", "balanced braces"),
     ("filename_pattern", "{filename:{rid}}", "no other name in braces"),
     ("filename_pattern", "1.5", "double quotes"),
+    ("filename_pattern", "{rid}" + "a" * 181, "no more than 180 bytes"),
     ("keep_old_files", "maybe", "true, false, or for how long: 12h, 90d, 52w"),
     ("keep_old_files", "0d", "true, false, or for how long: 12h, 90d, 52w"),
     ("keep_old_files", "90 days", "true, false, or for how long: 12h, 90d, 52w"),
@@ -169,6 +188,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("least_rate_grace", "0", "seconds above 0"),
     ("public_max_age", "1h", "whole number"),
     ("link_max_age", "-1", "whole number"),
+    ("link_max_age", "0", "1 or more"),
     ("link_secret", "1.5", "double quotes"),
     ("demo", "sometimes", "true or false"),
     ("fsync", "[true]", "true or false"),
@@ -202,6 +222,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("aws.endpoint_url", "s3.example.org", "http"),
     ("aws.host", "1.5", "double quotes"),
     ("aws.port", "-1", "whole number"),
+    ("aws.port", "0", "from 1 to 65535"),
+    ("aws.port", "65536", "from 1 to 65535"),
     ("aws.port", "https", "whole number"),
     ("aws.is_secure", "https", "true or false"),
     ("aws.use_path_style", "auto", "true or false"),
@@ -296,6 +318,29 @@ def test_settings_of_others_are_passed_over() -> None:
     others = {"http_host": "example.org", "attachments.folder": "x", "storage.base_path": "y"}
 
     assert settings.parse(others) == settings.parse({})
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["attachments.max_size", "atachment.base_path", "Attachment.resources.films.folder"],
+)
+def test_a_setting_below_a_misspelt_prefix_is_told(
+    key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.parse({key: "hunter2"})
+
+    (message,) = caplog.messages
+    meant = f"attachment.{key.partition('.')[2]}"
+    assert message == f"kinto.{key} is no setting of kinto-attachment: write kinto.{meant}."
+
+
+@pytest.mark.parametrize("key", ["attachments.colour", "storage.base_path", "attach", "a.folder"])
+def test_settings_that_another_plugin_may_have_are_not_told(
+    key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.parse({key: "7"})
+
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(("key", "text", "value"), ROWS, ids=names(ROWS))
@@ -445,7 +490,8 @@ def test_a_setting_of_the_whole_server_is_refused_for_a_bucket(key: str) -> None
 def test_a_resource_setting_of_the_wrong_shape_stops_the_start(name: str) -> None:
     message = refusal({f"attachment.{name}": "album"})
 
-    assert message.startswith(f"kinto.attachment.{name} = album: ")
+    known = name.endswith(("folder", "max_size"))
+    assert message.startswith(f"kinto.attachment.{name} = {'album' if known else HIDDEN}: ")
     assert "resources.<bucket>.<setting>" in message
 
 
@@ -485,6 +531,12 @@ def test_a_wrong_value_stops_the_start_with_one_sentence(
         "api_token",
         "resources.pictures.aws.secret_key",
         "resources.pictures.aws.secret_kye",
+        "link_secrte",
+        "link_sceret",
+        "lnk_secrt",
+        "base_url.of.mine",
+        "resources.pictures.lnk_secrt",
+        "resource.pictures.folder",
     ],
 )
 def test_a_secret_is_never_shown(name: str) -> None:
@@ -492,6 +544,14 @@ def test_a_secret_is_never_shown(name: str) -> None:
 
     assert message.startswith(f"kinto.attachment.{name} = {HIDDEN}: ")
     assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("url", ["https://user:hunter2@cdn.org/", "user:hunter2@cdn.org"])
+def test_a_password_in_a_url_is_not_shown(url: str) -> None:
+    message = refusal({"attachment.base_url": url})
+
+    assert message.startswith(f"kinto.attachment.base_url = {HIDDEN}@cdn.org")
+    assert "without user, password" in message
 
 
 def test_the_settings_of_a_server_can_be_printed_without_its_secrets() -> None:
@@ -576,20 +636,26 @@ def test_a_media_type_is_ascii(text: str) -> None:
         ("max_size_byte", "max_size_bytes"),
         ("folders", "folder"),
         ("Folder", "folder"),
+        ("BASE_PATH", "base_path"),
+        ("AWS.Bucket_Name", "aws.bucket_name"),
+        ("link_secrte", "link_secret"),
+        ("resource.films.max_size", "resources.films.max_size"),
+        ("Resources.Films.trailers.FOLDR", "resources.Films.trailers.folder"),
     ],
 )
 def test_an_unknown_setting_is_answered_with_the_nearest(typo: str, meant: str) -> None:
     message = refusal({f"attachment.{typo}": "x"})
 
     assert message == (
-        f"kinto.attachment.{typo} = x: there is no such setting; write kinto.attachment.{meant}."
+        f"kinto.attachment.{typo} = {HIDDEN}: there is no such setting; write"
+        f" kinto.attachment.{meant}."
     )
 
 
 def test_a_setting_like_no_other_is_to_be_removed() -> None:
     message = refusal({"attachment.zzz": 1})
 
-    assert message == "kinto.attachment.zzz = 1: there is no such setting; remove it."
+    assert message == f"kinto.attachment.zzz = {HIDDEN}: there is no such setting; remove it."
 
 
 # The environment
@@ -653,6 +719,7 @@ def test_an_empty_variable_leaves_what_the_ini_says(
         ("KINTO_ATTACHMENT_BASE_PAHT", "write KINTO_ATTACHMENT_BASE_PATH"),
         ("KINTO_ATTACHMENT_AWS_SECRET_KYE", "write KINTO_ATTACHMENT_AWS_SECRET_KEY"),
         ("KINTO_ATTACHMENT_COLOUR", "it does nothing"),
+        ("KINTO_ATTACHMENTS_MAX_SIZE", "write KINTO_ATTACHMENT_MAX_SIZE"),
         ("KINTO_ATTACHMENT_RESOURCES_FILMS_FOLDER", "belong in the ini"),
     ],
 )
@@ -681,6 +748,7 @@ def test_a_variable_that_is_no_setting_is_told_without_its_value(
         "KINTO_ATTACHMENT_SERVICE_HOST",
         "KINTO_ATTACHMENT_PORT",
         "KINTO_ATTACHMENT_PORT_8888_TCP_ADDR",
+        "KINTO_ATTACHMENTS_SERVICE_HOST",
         "KINTO_ATTACHMENTS",
         "KINTO_HTTP_PORT",
     ],
@@ -907,7 +975,7 @@ def test_the_key_follows_the_policy(written: dict[str, Any], filename: str, key:
 
 @pytest.mark.parametrize("randomize", [True, False])
 def test_a_long_pattern_ends_in_the_extension_all_the_same(randomize: bool) -> None:
-    rules = policy(filename_pattern="x" * 400 + "{filename}", randomize=randomize)
+    rules = policy(filename_pattern="x" * 170 + "{filename}", randomize=randomize)
     file_id = keys.new_id(within_name=True)
 
     key = naming.key_for(file_id, "a" * 300 + ".jpg", TARGET, rules)
@@ -948,8 +1016,9 @@ def test_private_files_beside_public_ones_need_the_servers_own_host(
     """Else a client's ``Host`` would stay in the record's location."""
     own = {f"attachment.{place}private": "true", "attachment.base_url": base_url}
 
-    with pytest.raises(ConfigurationError, match=r"write its host as kinto\.http_host"):
-        settings.parse({**own, "http_host": None})
+    message = refusal({**own, "http_host": None})
+    assert message.startswith(f"kinto.attachment.{place}private = true: ")
+    assert "write its host as kinto.http_host" in message
 
     settings.parse({**own, "http_host": "kinto.example.org"})
     del own["attachment.base_url"]
