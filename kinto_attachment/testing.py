@@ -35,13 +35,13 @@ from pyramid_storage.interfaces import IFileStorage
 from kinto_attachment import keys
 from kinto_attachment.storage import (
     Listable,
-    Marked,
     Presigning,
     Readable,
     Store,
     UnsafeKey,
     Writer,
 )
+from kinto_attachment.storage.interface import POWERS
 
 LARGE = 9 * 1024 * 1024 + 17
 """Bytes: more than one part of a multipart upload, and no round number."""
@@ -50,15 +50,6 @@ CLOCKS = 300
 """Seconds that the clocks of the store and of this machine may differ."""
 
 UNSAFE = ("", "/", "/etc/passwd", "../a", "a/../../b", "a//b", "a/./b", "a/", "a\0b", "a\\..\\b")
-
-
-POWERS = {
-    Readable: ("open", "stat"),
-    Listable: ("files",),
-    Presigning: ("presigned_url",),
-    Marked: ("may_vanish", "prepare", "mark", "set_mark"),
-}
-"""What a store may offer, and the names that belong to it."""
 
 
 def new_key(folder: str = "", name: str | None = None, suffix: str = ".bin") -> str:

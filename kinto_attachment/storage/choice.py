@@ -1,7 +1,6 @@
 """Which store a server uses, after its settings."""
 
 import importlib
-import logging
 from typing import Any, NamedTuple
 
 from pyramid.config import Configurator
@@ -12,12 +11,10 @@ from pyramid_storage.interfaces import IFileStorage
 from pyramid_storage.registry import register_file_storage_impl
 
 from kinto_attachment.settings import PREFIX, Settings
-from kinto_attachment.storage import start_log
-from kinto_attachment.storage.interface import Readable, Store, lacks
+from kinto_attachment.storage import powers, start_log
+from kinto_attachment.storage.interface import Readable, Store
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.thirdparty import ThirdPartyStorage
-
-logger = logging.getLogger(__name__)
 
 
 class Backend(NamedTuple):
@@ -53,17 +50,11 @@ def choose(config: Configurator, settings: Settings) -> Store:
     found = config.registry.queryUtility(IFileStorage)
     if found is None:
         found = _configured(config, settings)
+    powers.check(found)
     store = found if isinstance(found, Store) else ThirdPartyStorage(found)
-    missing = lacks(store)
     _check_serving(store, settings)
     start_log.tell(store, settings)
-    if missing:
-        logger.warning(
-            "The attachment store %s lacks %s: downloads are redirected to its own URLs, and"
-            " files that no record names can't be found.",
-            type(found).__qualname__,
-            " and ".join(missing),
-        )
+    powers.tell(store, found)
     return store
 
 
@@ -170,7 +161,13 @@ def _third_party(config: Configurator, name: str) -> Any:
         return store
     if hasattr(found, "includeme"):
         config.include(found)
-        return config.registry.getUtility(IFileStorage)
+        store = config.registry.queryUtility(IFileStorage)
+        if store is not None:
+            return store
+        raise ConfigurationError(
+            f"kinto.attachment.backend = {name}: its includeme registers no store; write the"
+            " dotted name of a pyramid_storage backend."
+        )
     raise ConfigurationError(
         f"kinto.attachment.backend = {name}: it has neither from_settings nor includeme; write"
         " the dotted name of a pyramid_storage backend."

@@ -157,6 +157,16 @@ class Marked(Protocol):
         not be replaced."""
 
 
+POWERS: dict[type, tuple[str, ...]] = {
+    Store: ("open_writer", "delete", "delete_many", "remove_unfinished", "probe", "url"),
+    Readable: ("open", "stat"),
+    Listable: ("files",),
+    Presigning: ("presigned_url",),
+    Marked: ("may_vanish", "prepare", "mark", "set_mark"),
+}
+"""The protocols of stores, and the names that belong to each: who has one has all of them."""
+
+
 def lacks(store: Store) -> list[str]:
     """What a store can't do, in words for people: ``list``, ``read``, both, or nothing.
 

@@ -1,11 +1,13 @@
 """docs/ as Sphinx builds it: without a warning, and with all that the code goes by."""
 
 import html
+import importlib
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kinto.core.errors import ERRORS
@@ -16,6 +18,7 @@ from kinto_attachment.attachments.refusals import REFUSALS
 from kinto_attachment.commands import COMMANDS
 from kinto_attachment.http.openapi import OPERATIONS
 from kinto_attachment.settings.table import SETTINGS
+from kinto_attachment.storage.interface import POWERS
 from tests.support.documents import ROOT
 
 
@@ -102,6 +105,24 @@ def test_every_status_of_every_operation_is_shown_and_every_reason(built: Path) 
     for described in OPERATIONS.values():
         for status, answer in described["responses"].items():
             assert status == "default" or f" {status} {answer['description']}" in text
+
+
+def test_the_page_of_other_stores_names_each_protocol_with_its_methods(built: Path) -> None:
+    text = page(built, "stores/other")
+
+    for protocol, names in POWERS.items():
+        assert f" {protocol.__name__} {', '.join(names)} " in text
+
+
+def test_every_name_of_ours_in_the_docs_is_there() -> None:
+    written = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.rst"))
+    named = set(re.findall(r"(kinto_attachment[.\w]*):([A-Za-z_]\w*[.\w]*)", written))
+
+    assert named
+    for module, path in named:
+        found: Any = importlib.import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
 
 
 def test_what_is_not_shown_and_a_link_to_nowhere_stop_the_build(tmp_path: Path) -> None:
