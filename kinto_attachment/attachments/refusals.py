@@ -61,8 +61,8 @@ REFUSALS = {
     ),
     "missing_file": Row(
         *_INVALID,
-        "There is no part named 'attachment': send one file under it.",
-        "No part of the form is called `attachment`.",
+        "No file came in a part named 'attachment': choose one, and send it under that name.",
+        "No part of the form is called `attachment`, or nobody has filled that input.",
     ),
     "second_file": Row(
         *_POSTED,
@@ -163,7 +163,7 @@ REFUSALS = {
         "INVALID_PARAMETERS",
         "Content-Type header should be one of ['multipart/form-data']: send a form by POST, or the"
         " file itself by PUT.",
-        "A `POST` sends something else than a form.",
+        "A `POST` sends something else than a form, or has no `Content-Type`.",
     ),
     "form_by_put": Row(
         415,

@@ -19,6 +19,8 @@ _KEY = "kinto_attachment.http.body"
 
 DIGESTS = ("Repr-Digest", "Content-Digest")
 
+_MEMBER = re.compile(r"""([^,"]*+(?:"(?:[^"\\]|\\.)*+"[^,"]*+)*+)(?:,|\Z)""", re.DOTALL)
+
 RAISING = ("gunicorn", "waitress")
 """Servers, as they call themselves, that raise where a chunked body breaks off."""
 
@@ -129,16 +131,28 @@ def expected_digest(request: Request, header: str) -> ExpectedDigest | None:
     """The SHA-256 in ``Repr-Digest`` or ``Content-Digest`` (RFC 9530); other algorithms are
     passed over. Raises :class:`Refused` where it can't be read."""
     found = None
-    for member in request.headers.get(header, "").split(","):
+    for member in _members(header, request.headers.get(header, "")):
         algorithm, _, value = member.strip().partition("=")
         if algorithm.strip().lower() == "sha-256":
             found = ExpectedDigest(header, _sha256_in(header, value))
     return found
 
 
+def _members(header: str, written: str) -> Iterator[str]:
+    """Those of a dictionary (RFC 8941, section 3.2): there may be commas in a parameter's text."""
+    position = 0
+    while position < len(written):
+        member = _MEMBER.match(written, position)
+        if member is None:
+            raise Refused("bad_digest", header=header)
+        yield member[1]
+        position = member.end()
+
+
 def _sha256_in(header: str, value: str) -> bytes:
-    """A byte sequence of RFC 8941, section 3.3.5; padding may be missing."""
-    written = re.fullmatch(r":([A-Za-z0-9+/]*)=*:", value)
+    """A byte sequence of RFC 8941, section 3.3.5; padding may be missing. No parameter behind it
+    (section 3.1.2) means anything here."""
+    written = re.fullmatch(r":([A-Za-z0-9+/]*)=*:[ \t]*(?:;.*)?", value)
     digest = b""
     if written:
         with contextlib.suppress(ValueError):

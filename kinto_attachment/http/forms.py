@@ -68,7 +68,7 @@ def boundary_of(content_type: str) -> str:
     :raises Refused: where the type is another one, or the boundary is missing or too long.
     """
     kind, options = parse_options_header(content_type)
-    if kind not in (TYPE, ""):
+    if kind != TYPE:
         raise Refused("not_a_form")
     boundary: str = options.get("boundary", "")
     if not 0 < len(boundary) <= MAX_BOUNDARY or not boundary.isascii():

@@ -30,6 +30,7 @@ from kinto_attachment.targets import Target
 
 def post(request: Request) -> Any:
     """Store the file of a multipart form."""
+    refuse_in_batch(request)
     content_type = request.headers.get("Content-Type", "")
     forms.boundary_of(content_type)
     may_set_permissions = origins.check(request)
@@ -49,11 +50,8 @@ def post(request: Request) -> Any:
             stored = _store(request, part, policy, of_file)
     if stored is None:
         raise Refused("missing_file")
-    if of_body:
-        # RFC 9530 means the multipart body; clients often mean the file. Either will do.
-        found = (bytes.fromhex(stored.attachment.hash), body.sha256())
-        if of_body.sha256 not in found:
-            raise Refused("digest_differs", header=of_body.header)
+    # RFC 9530 means the multipart body; clients often mean the file. Either will do.
+    _check_digest(of_body, bytes.fromhex(stored.attachment.hash), body.sha256())
     return _hand_over(request, stored, fields)
 
 
@@ -61,12 +59,14 @@ def put(request: Request) -> Any:
     """Store the body as it is: ``curl -T``."""
     refuse_in_batch(request)
     raw_files.check(request)
-    digest = bodies.expected_digest(request, "Repr-Digest")
-    digest = digest or bodies.expected_digest(request, "Content-Digest")
+    of_file = bodies.expected_digest(request, "Repr-Digest")
+    of_body = bodies.expected_digest(request, "Content-Digest")
 
     policy = _look_before(request, overhead=0)
     part = raw_files.part(request, bodies.Body(request, _pace(request)))
-    return _hand_over(request, _store(request, part, policy, digest), {})
+    stored = _store(request, part, policy, of_file or of_body)
+    _check_digest(of_body, bytes.fromhex(stored.attachment.hash))
+    return _hand_over(request, stored, {})
 
 
 def _look_before(request: Request, overhead: int) -> Policy:
@@ -74,7 +74,6 @@ def _look_before(request: Request, overhead: int) -> Policy:
 
     :param overhead: bytes that the body may weigh beside its file.
     """
-    refuse_in_batch(request)
     bodies.check_coding(request)
     target, plugin = request.context.target, Plugin.of(request)
     preconditions.check(request, request.context.current_object)
@@ -84,6 +83,11 @@ def _look_before(request: Request, overhead: int) -> Policy:
     plugin.custody.check()  # The store may hang, and no database connection with it.
     _give_back_connection(request)
     return policy
+
+
+def _check_digest(expected: ExpectedDigest | None, *found: bytes | None) -> None:
+    if expected and expected.sha256 not in found:
+        raise Refused("digest_differs", header=expected.header)
 
 
 def _store(

@@ -38,7 +38,8 @@ def test_a_form_whose_file_input_nobody_has_filled_is_refused(owner: Client) -> 
 
     answer = owner.post(ATTACHMENT, body, content_type, 400)
 
-    assert "no part named 'attachment'" in answer.json["message"]
+    assert answer.json["details"]["reason"] == "missing_file"
+    assert "No file came in a part named 'attachment'" in answer.json["message"]
     assert owner.get(ATTACHMENT).body == b"kept"
 
 

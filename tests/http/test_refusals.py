@@ -1,5 +1,7 @@
 """Every refusal: the right answer, and afterwards nothing has changed."""
 
+import base64
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -38,7 +40,8 @@ LONG = "multipart/form-data; boundary="
 
 BAD_FORMS: dict[str, tuple[bytes, str, int, str]] = {
     "not multipart": (b"{}", "application/json", 415, "Content-Type"),
-    "no type at all": (b"x", "", 400, "boundary"),
+    "no type at all": (WHOLE, "", 415, "Content-Type"),
+    "a type that is none": (WHOLE, "; boundary=b", 415, "Content-Type"),
     "no boundary": (WHOLE, "multipart/form-data", 400, "boundary"),
     "a boundary of 71 characters": (
         WHOLE,
@@ -55,7 +58,7 @@ BAD_FORMS: dict[str, tuple[bytes, str, int, str]] = {
     "cut in the file": (WHOLE[:-30], FORM, 400, "broken or incomplete"),
     "cut in the headers": (WHOLE[:30], FORM, 400, "broken or incomplete"),
     "an empty body": (b"", FORM, 400, "broken or incomplete"),
-    "no attachment": (*form(field("data", b"{}")), 400, "no part named 'attachment'"),
+    "no attachment": (*form(field("data", b"{}")), 400, "part named 'attachment'"),
     "two attachments": (*form(FILE, FILE), 400, "two parts named 'attachment'"),
     "data twice": (*form(FILE, field("data", b"{}"), field("data", b"{}")), 400, "'data'"),
     "an unknown file": (*form(FILE, ("second", "b.jpg", None, b"x")), 400, "'second' is a file"),
@@ -143,6 +146,40 @@ def test_a_refused_replacement_leaves_record_and_file_as_they_were(
         return owner.post(ATTACHMENT, body, content_type, "*", **HEADERS.get(name, {}))
 
     unchanged(owner, act, status, words)
+
+
+RIGHT, WRONG, UNREADABLE = (
+    f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:{more}"
+    for content, more in ((b"new", ";q=1"), (b"other", ""), (b"new", "!"))
+)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("of_file", [RIGHT, WRONG, UNREADABLE, None])
+@pytest.mark.parametrize("of_body", [RIGHT, WRONG, UNREADABLE, None])
+def test_each_digest_that_is_sent_has_to_be_right(
+    owner: Client, method: str, of_file: str | None, of_body: str | None
+) -> None:
+    said = {"Repr-Digest": of_file, "Content-Digest": of_body}
+    headers = {name: value for name, value in said.items() if value is not None}
+    owner.upload(content=b"old")
+    before = owner.get(RECORD).json, owner.server.stored_keys()
+    bad = UNREADABLE in headers.values()
+    wrong = WRONG in headers.values()
+
+    answer = (
+        owner.upload(content=b"new", status="*", **headers)
+        if method == "POST"
+        else (owner.put(f"{ATTACHMENT}?filename=a.txt", b"new", "*", **headers))
+    )
+
+    if bad or wrong:
+        assert answer.status_code == 400
+        assert answer.json["details"]["reason"] == ("bad_digest" if bad else "digest_differs")
+        assert (owner.get(RECORD).json, owner.server.stored_keys()) == before
+    else:
+        assert answer.status_code == 200
+    owner.server.assert_agreement()
 
 
 EMPTY_INPUT = ("attachment", "", "application/octet-stream", b"")
@@ -296,16 +333,21 @@ def test_a_failed_precondition_refuses_the_deletion(owner: Client, headers: Any)
     unchanged(owner, lambda: owner.delete(ATTACHMENT, "*", **headers), 412, "modified meanwhile")
 
 
+@pytest.mark.parametrize("content_type", [FORM, "multipart/form-data", "application/json", None])
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
-def test_files_do_not_travel_in_batches(owner: Client, method: str) -> None:
+def test_files_do_not_travel_in_batches(
+    owner: Client, method: str, content_type: str | None
+) -> None:
     owner.upload(content=b"old")
-    one = {"method": method, "path": ATTACHMENT, "headers": {"Content-Type": FORM}}
+    one: dict[str, Any] = {"method": method, "path": ATTACHMENT}
+    if content_type:
+        one["headers"] = {"Content-Type": content_type}
 
     def act() -> Any:
         answer = owner.json("post", "/batch", {"requests": [one]})
         (inner,) = answer.json["responses"]
         assert inner["status"] == 400
-        assert "batch" in inner["body"]["message"]
+        assert inner["body"]["details"]["reason"] == "in_batch"
         return owner.json("patch", RECORD, {}, "*")  # A plain refusal, to look at the rest.
 
     unchanged(owner, act, 400, "")

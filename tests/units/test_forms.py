@@ -470,7 +470,6 @@ def test_a_field_that_is_far_too_large_is_not_read_to_its_end(receiver: Receiver
 @pytest.mark.parametrize(
     "content_type",
     [
-        "",
         "multipart/form-data",
         "multipart/form-data;",
         "multipart/form-data; boundary",
@@ -690,6 +689,10 @@ WRITTEN = f"sha-256=:{base64.b64encode(SHA).decode()}:"
         f"sha-512=:AAAA:, {WRITTEN}",
         f"{WRITTEN},md5=:AAAA:",
         WRITTEN.replace("sha", "SHA"),
+        f"{WRITTEN};q=1",
+        f"{WRITTEN}; q=1;a, sha-512=:AAAA:;b=?1",
+        f'sha-512=:AAAA:;a="x, sha-256=y \\" ,", {WRITTEN};a=":,;"',
+        f"md5=:AAAA:;q=0.5,{WRITTEN};q",
     ],
 )
 def test_a_promised_digest_is_read(header: str, value: str) -> None:
@@ -727,6 +730,9 @@ def test_each_header_promises_for_itself() -> None:
         f"sha-256=:{base64.b64encode(SHA + b'x').decode()}:",
         "sha-256=:é:",
         "sha-256=:\xff\xfe:",
+        f"{WRITTEN}q=1",
+        f'{WRITTEN};q="',
+        f'md5=:AAAA:;q=", {WRITTEN}',
     ],
 )
 def test_a_digest_that_cannot_be_read_is_refused(value: str) -> None:
