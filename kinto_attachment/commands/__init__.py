@@ -1,12 +1,13 @@
 """The ``kinto-attachment`` command line: one file a command, one entry in :data:`COMMANDS`.
 
-Those for operators end with 0, 1 or 2 (see reporting.py); ``serve`` and those for clients, where
-they can't go on, with ``raise SystemExit("one sentence")``, which Python prints on stderr, and 1.
-Wrong arguments end with 2, Ctrl-C with 130.
+They end with 0, 1 or 2 (see reporting.py): where one can't go on, it may
+``raise SystemExit("one sentence")``, which is told on stderr, and is 2. Wrong arguments end with
+2, too, Ctrl-C with 130.
 """
 
 import argparse
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Protocol
 from kinto_attachment.commands import serve
 from kinto_attachment.commands.clients import delete, download, ls, upload
 from kinto_attachment.commands.operators import claim, copy, doctor, gc, relocate, verify
-from kinto_attachment.commands.reporting import ERROR, CannotLook
+from kinto_attachment.commands.reporting import ERROR, CannotLook, complain
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
@@ -51,15 +52,29 @@ COMMANDS: tuple[Command, ...] = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv`` names; returns the exit code."""
+    _open_closed_streams()
     arguments = _parser().parse_args(argv)
     try:
         with _without_warnings():
             code: int = arguments.run(arguments)
     except CannotLook:
         return ERROR
+    except SystemExit as ended:
+        if not isinstance(ended.code, str):
+            raise
+        complain(ended.code)
+        return ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
+
+
+def _open_closed_streams() -> None:
+    """Whoever closed one, as by ``>&-``, wants to hear nothing there. Python has None for it then,
+    and the next file that is opened would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def serving(
 def refused(folder: Path, *arguments: str) -> str:
     """The one sentence with which the command ended."""
     done = processes.run([COMMAND, "serve", *arguments], folder)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
@@ -194,6 +194,12 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None
     sentence = refused(tmp_path, "--directory", "file/below")
 
     assert "can't be used (Not a directory): name another directory" in sentence
+
+
+def test_a_directory_that_no_system_lets_one_make_is_one_sentence(tmp_path: Path) -> None:
+    sentence = refused(tmp_path, "--directory", "/proc/x")
+
+    assert "/proc/x can't be used" in sentence
 
 
 def test_a_directory_whose_store_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
