@@ -110,7 +110,7 @@ constraints: ## renew the versions that the tests run with
 	@mv $(VENV)-newest/constraints.txt constraints.txt
 
 dist: $(VENV)/.dist ## build the source archive and the wheel
-	@rm -rf build dist
+	@rm -rf dist
 	@$(VENV)/bin/python -m build --quiet --outdir dist .
 	@$(VENV)/bin/twine check --strict dist/*
 
