@@ -6,7 +6,7 @@ import kinto_http
 
 from kinto_attachment.client.answers import bounded
 from kinto_attachment.client.outcomes import Temporary, Tries, named_failures
-from kinto_attachment.client.transfers import ANSWER_TIMEOUT
+from kinto_attachment.client.transfers import ANSWER_TIMEOUT, CONNECT_TIMEOUT
 
 
 class Asker:
@@ -19,7 +19,7 @@ class Asker:
 
     def __init__(self, server: str, auth: Any, retries: int) -> None:
         self._retries = retries
-        self._client = kinto_http.Client(server_url=server, auth=auth, timeout=ANSWER_TIMEOUT)
+        self._client = kinto_http.Client(server_url=server, auth=auth)
 
     def once(self, method: str, path: str, **more: Any) -> tuple[Any, Any]:
         """The answer's JSON, which may be anything, and its headers.
@@ -29,7 +29,12 @@ class Asker:
         with named_failures():
             # A redirect is no answer: an upload could not follow it, and a password should not.
             return self._client.session.request(
-                method, path, allow_redirects=False, hooks={"response": bounded}, **more
+                method,
+                path,
+                allow_redirects=False,
+                hooks={"response": bounded},
+                timeout=(CONNECT_TIMEOUT, ANSWER_TIMEOUT),
+                **more,
             )
 
     def patiently(self, method: str, path: str) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kinto_attachment.client.outcomes import Unusable
 from kinto_attachment.client.wanted import NOTHING, Wanted
 
 VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", re.ASCII)
@@ -57,6 +58,7 @@ def local_files(given: Iterable[str], path_field: str | None = None) -> Iterator
 
     :param path_field: of their records, which is to say the name; None: none is.
     :raises FileNotFoundError: where there is nothing of a name.
+    :raises Unusable: where that is a pipe or a device, which might not end.
     """
     for file in _local_files(given):
         yield replace(file, wanted=Wanted({path_field: file.name})) if path_field else file
@@ -67,8 +69,10 @@ def _local_files(given: Iterable[str]) -> Iterator[LocalFile]:
         path = Path(text)
         if path.is_dir():
             yield from _below(path)
-        elif path.exists():
+        elif path.is_file():
             yield LocalFile(path, Path(os.path.abspath(path)).name)
+        elif path.exists():
+            raise Unusable(f"{text} is no regular file: name a file, or a folder.")
         else:
             raise FileNotFoundError(text)
 

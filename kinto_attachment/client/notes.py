@@ -1,5 +1,6 @@
 """What a download notes of the records, so that another server can be given the same ones."""
 
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -36,6 +37,8 @@ def read(folder: Path) -> list[LocalFile | BareRecord]:
     """
     path = folder / NAME
     try:
+        if path.exists() and not path.is_file():  # A pipe would be waited for.
+            raise OSError(errno.EINVAL, "it is no regular file")
         with path.open(encoding="ascii") as file:
             noted = [_noted(folder, line) for line in file]
     except OSError as error:

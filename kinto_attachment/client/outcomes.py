@@ -133,6 +133,8 @@ def _failure_of(error: Exception) -> Failure:
         return Failure(f"the URL can't be used ({error})")
     if isinstance(error, (requests.exceptions.JSONDecodeError, RecursionError)):
         return Failure("the answer is no JSON")
+    if isinstance(error, BROKEN_CONNECTIONS) and "handshake" in _cause(error):
+        return Temporary("it does not answer to https: is http:// meant, or another port?")
     if isinstance(error, BROKEN_CONNECTIONS):
         return Temporary(f"the connection failed ({_cause(error)})")
     return Failure(f"what the server says can't be used ({error})")  # A number or URL is none.

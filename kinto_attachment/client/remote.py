@@ -6,7 +6,7 @@ A little above 200 lines: all that is asked of a server is here.
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from kinto_attachment.client.answers import Record, data_of, record_of
 from kinto_attachment.client.asking import Asker
@@ -169,14 +169,17 @@ class Remote:
         :raises Failure: where the server does not tell it.
         """
         with named_failures():
+            if location.startswith("//"):  # It has the scheme of the server.
+                return urljoin(self.server, location)
             if urlsplit(location).scheme:
                 return location
-        if not isinstance(self._base_url, str):
-            raise Failure(
-                "the server does not tell where its files are: set kinto.attachment.base_url"
-                " or kinto.attachment.extra.base_url there"
-            )
-        return f"{self._base_url.rstrip('/')}/{location.lstrip('/')}"
+            if isinstance(self._base_url, str):
+                base_url = urljoin(self.server, self._base_url)
+                return f"{base_url.rstrip('/')}/{location.lstrip('/')}"
+        raise Failure(
+            "the server does not tell where its files are: set kinto.attachment.base_url"
+            " or kinto.attachment.extra.base_url there"
+        )
 
     def _pages(self, query: Mapping[str, str]) -> Iterator[Record]:
         page = urlencode({**self._asked_fields(), **query})

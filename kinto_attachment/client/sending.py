@@ -5,8 +5,10 @@ every try whose end is not known.
 """
 
 import base64
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,8 @@ from kinto_attachment.client.ids import LocalFile
 from kinto_attachment.client.outcomes import Failure, Temporary, Tries
 from kinto_attachment.client.remote import Remote
 from kinto_attachment.client.wanted import Wanted
+
+NO_FILE = "it is no regular file"
 
 UPLOADED, REPLACED, UNCHANGED = "uploaded", "replaced", "unchanged"
 WRITTEN = "written"
@@ -42,7 +46,9 @@ class Content:
 
 
 def content_of(path: os.PathLike[str]) -> Content:
-    """Read a file. Raises :class:`OSError`."""
+    """Read a file. Raises :class:`OSError`, also for a pipe or a device, which might not end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, NO_FILE, os.fspath(path))
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return Content(file.tell(), digest.digest())

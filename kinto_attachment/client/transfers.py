@@ -10,8 +10,9 @@ import requests
 from kinto_attachment.client.answers import bounded
 from kinto_attachment.client.outcomes import Failure, named_failures, refusal
 
-CONNECT_TIMEOUT, ANSWER_TIMEOUT, STORE_TIMEOUT = 30.0, 60.0, 600.0
-"""Seconds without a sign of life: to connect, to answer, and to store a file that was sent."""
+CONNECT_TIMEOUT, ANSWER_TIMEOUT, STORE_TIMEOUT = 10.0, 60.0, 600.0
+"""Seconds without a sign of life: to connect, with TLS, to answer, and to store a file that was
+sent."""
 
 MOST_REDIRECTS = 5
 
