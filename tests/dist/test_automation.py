@@ -106,8 +106,7 @@ def test_only_the_run_of_all_tests_is_held_to_the_coverage_floor(
 def test_the_archives_are_built_beside_the_documentation_and_not_in_its_place(
     tmp_path: Path,
 ) -> None:
-    makefile = str(ROOT / "Makefile")
-    done = processes.run(["make", "--dry-run", "--file", makefile, "dist"], tmp_path)
+    done = processes.run(["make", "--dry-run", "--directory", str(ROOT), "dist"], tmp_path)
 
     removed = [line for line in done.stdout.splitlines() if "rm " in line]
     assert removed == ["rm -rf dist"], done.stderr

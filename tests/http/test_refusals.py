@@ -161,7 +161,7 @@ def test_each_digest_that_is_sent_has_to_be_right(
     owner: Client, method: str, of_file: str | None, of_body: str | None
 ) -> None:
     said = {"Repr-Digest": of_file, "Content-Digest": of_body}
-    headers = {name: value for name, value in said.items() if value is not None}
+    headers: dict[str, Any] = {name: v for name, v in said.items() if v is not None}
     owner.upload(content=b"old")
     before = owner.get(RECORD).json, owner.server.stored_keys()
     bad = UNREADABLE in headers.values()
