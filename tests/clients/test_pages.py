@@ -84,7 +84,7 @@ def test_a_script_that_knows_the_version_replaces_the_file(album: Album, script:
 @pytest.mark.parametrize(
     ("status", "errno", "how"),
     [
-        (400, 109, {"fields": {"album": "x"}}),
+        (400, 109, {"fields": {"data": "x"}}),
         (400, 107, {"file": {"name": "script.exe", "size": 4 << 20}}),
         (401, 104, {"user": None}),
         (403, 121, {"user": "somebody:else"}),
