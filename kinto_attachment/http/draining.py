@@ -7,20 +7,24 @@ say ``Connection: close`` (PEP 3333).
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pyramid.config import Configurator
-from pyramid.httpexceptions import HTTPBadRequest, HTTPUnauthorized
+from pyramid.httpexceptions import HTTPBadRequest, HTTPForbidden, HTTPUnauthorized
 from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.http.bodies import Body
-from kinto_attachment.http.pace import ends
+from kinto_attachment.http.pace import ends, part, was_ended
 
 MOST = 8 * 1024 * 1024
 """Bytes: more is not worth reading, and a client that sends more has to bear a reset."""
+
+STRANGERS = (HTTPUnauthorized.code, HTTPForbidden.code)
+"""Answers to those who may do nothing: where the waiting for a body can't be ended, they would
+hold a thread by sending nothing. Kinto knows every made-up password: 403 is a stranger's, too."""
 
 LONGEST = 5.0
 """Seconds for all of the rest, where the server can be told: the thread is needed for others."""
@@ -42,11 +46,41 @@ def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
         if request.method not in ("POST", "PUT") or not path.endswith("/attachment"):
             return handler(request)
         response = handler(request)
-        if response.status_code == HTTPUnauthorized.code and not ends(request.environ):
-            return response  # A stranger must not hold a thread, by sending nothing.
+        if response.status_code in STRANGERS and not ends(request.environ):
+            return response
         if response.status_code >= HTTPBadRequest.code:
             with contextlib.suppress(Refused):  # There is no body.
                 (Body.of(request) or Body(request)).drain(MOST, LONGEST)
+        if was_ended(request.environ):
+            return Parting.instead_of(response)
         return response
 
     return tween
+
+
+class Parting(Response):
+    """An answer after which the connection is closed.
+
+    Subscribers of Kinto's read an answer's body, and close it, before it is sent: so what has to
+    be closed is only added when the server asks for the answer.
+    """
+
+    @classmethod
+    def instead_of(cls, response: Response) -> "Parting":
+        """The same answer, which closes the connection."""
+        return cls(response.body, response.status, response.headerlist)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> "Sent":
+        """The server calls ``close`` of what it gets when it has sent all of it (PEP 3333)."""
+        return Sent(super().__call__(environ, start_response), lambda: part(environ))
+
+
+class Sent:
+    """What the server sends, and what is to be done then."""
+
+    def __init__(self, chunks: Iterable[bytes], close: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self.close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks)

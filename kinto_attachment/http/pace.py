@@ -1,6 +1,7 @@
 """How slow a body may be: a client that stalls must not hold one of the server's threads."""
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -12,6 +13,8 @@ from typing import Any
 from kinto_attachment.storage import CHUNK_SIZE
 
 BoundedRead = Callable[[int, float | None], bytes]
+
+_ENDED = "kinto_attachment.http.pace.ended"
 
 
 class TooSlow(Exception):
@@ -100,7 +103,12 @@ def ends(environ: Mapping[str, Any]) -> bool:
     return "gunicorn.socket" in environ
 
 
-def bounded(environ: Mapping[str, Any]) -> BoundedRead:
+def was_ended(environ: Mapping[str, Any]) -> bool:
+    """Whether the waiting for this body was ended before all of it had come."""
+    return _ENDED in environ
+
+
+def bounded(environ: dict[str, Any]) -> BoundedRead:
     """How to read a request's body with a bound on the seconds that it may take.
 
     gunicorn lends the connection's socket: when that ends, so does the server's call. granian
@@ -112,19 +120,34 @@ def bounded(environ: Mapping[str, Any]) -> BoundedRead:
     """
     read: Callable[[int], bytes] = environ["wsgi.input"].read
     if ends(environ):
-        return partial(_watched, read, environ["gunicorn.socket"])
+        return partial(_watched, read, environ)
     return lambda size, seconds: read(size)
 
 
+def part(environ: Mapping[str, Any]) -> None:
+    """Close the connection of a body whose waiting was ended, once the answer is sent.
+
+    gunicorn takes the end that it has seen for the body's, and what may still come of it for the
+    next request; and no WSGI application may say ``Connection: close``. So the socket that
+    gunicorn has is made one that has nothing more to read, and the client's is closed.
+    """
+    silent, other = socket.socketpair()
+    with silent, other, contextlib.suppress(OSError):
+        other.shutdown(socket.SHUT_RDWR)
+        os.dup2(silent.fileno(), environ["gunicorn.socket"].fileno(), inheritable=False)
+
+
 def _watched(
-    read: Callable[[int], bytes], connection: socket.socket, size: int, seconds: float | None
+    read: Callable[[int], bytes], environ: dict[str, Any], size: int, seconds: float | None
 ) -> bytes:
     if seconds is None:
         return read(size)
     ended: list[bool] = []
+    connection: socket.socket = environ["gunicorn.socket"]
 
     def end() -> None:
         ended.append(True)
+        environ[_ENDED] = True
         with contextlib.suppress(OSError):
             # Of the plain socket: with TLS, the answer is still to be sent.
             socket.socket.shutdown(connection, socket.SHUT_RD)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults.harness import Database
 from tests.support import parts, processes, streaming
 
@@ -76,6 +78,21 @@ def test_stalled_uploads_are_ended_and_free_their_threads(tmp_path: Path) -> Non
         assert streaming.send(kinto, "GET", "/", b"", "text/plain")[0] == 200
         assert list(kinto.files.rglob("*.txt")) == []
         assert list((kinto.files / ".unfinished").iterdir()) == []
+
+
+@pytest.mark.parametrize("method", BODIES)
+def test_what_comes_after_the_answer_to_a_stalled_upload_is_no_request(
+    tmp_path: Path, method: str
+) -> None:
+    """The rest of the body could be somebody else's words."""
+    with contextlib.ExitStack() as stack:
+        kinto = stack.enter_context(streaming.server("gunicorn", tmp_path, **QUICKLY))
+        client = stalled(stack, kinto, method, streaming.NORMAL)
+        assert answer_of(client)[0] == 408
+
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"GET /v1/ HTTP/1.1\r\nHost: somebody\r\n\r\n")
+            assert client.recv(65536) == b""
 
 
 def test_stalled_uploads_into_new_collections_hold_no_connection_to_the_database(
