@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kinto_attachment.client.content import Content
 from kinto_attachment.client.outcomes import Unusable
 from kinto_attachment.client.wanted import NOTHING, Wanted
 
@@ -30,6 +31,7 @@ class LocalFile:
     :param record_id: None where it is made of the name, or of the content.
     :param told_as: its name as the server is told; None: as it has here.
     :param media_type: None where it is made of the name.
+    :param noted: what it has to hold; None: whatever it holds is sent.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class LocalFile:
     record_id: str | None = None
     told_as: str | None = None
     media_type: str | None = None
+    noted: Content | None = None
 
     @property
     def filename(self) -> str:

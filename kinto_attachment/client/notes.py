@@ -9,6 +9,7 @@ from typing import Any
 
 from kinto_attachment.client import naming
 from kinto_attachment.client.answers import MEDIA_TYPE, Record, is_complete
+from kinto_attachment.client.content import Content
 from kinto_attachment.client.ids import VALID, BareRecord, LocalFile
 from kinto_attachment.client.outcomes import Unusable
 from kinto_attachment.client.wanted import Wanted, own_fields
@@ -65,13 +66,15 @@ def _noted(folder: Path, line: str) -> LocalFile | BareRecord:
     # It may have come with the folder from somewhere: not any file of this machine is meant.
     if name != naming.safe_path(name) or not is_complete(record["attachment"]):
         raise ValueError(f"{name!r} is not what download writes")
+    attachment = record["attachment"]
     return LocalFile(
         folder / name,
         name,
         wanted,
         record_id,
-        _text(record["attachment"], "filename"),
-        _media_type(record["attachment"]),
+        _text(attachment, "filename"),
+        _media_type(attachment),
+        Content(attachment["size"], bytes.fromhex(attachment["hash"])),
     )
 
 

@@ -5,53 +5,22 @@ every try whose end is not known.
 """
 
 import base64
-import errno
-import hashlib
-import os
-import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kinto_attachment.client import naming
 from kinto_attachment.client.answers import Record
+from kinto_attachment.client.content import Content
 from kinto_attachment.client.form_body import FileChanged, FormBody
 from kinto_attachment.client.ids import LocalFile
 from kinto_attachment.client.outcomes import Failure, Temporary, Tries
+from kinto_attachment.client.reading import content_of, opened
 from kinto_attachment.client.remote import Remote
 from kinto_attachment.client.wanted import Wanted
-
-NO_FILE = "it is no regular file"
 
 UPLOADED, REPLACED, UNCHANGED = "uploaded", "replaced", "unchanged"
 WRITTEN = "written"
 """The file was there, and other fields of the record were not."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a file held when it was read."""
-
-    size: int
-    digest: bytes
-
-    @property
-    def hash(self) -> str:
-        return self.digest.hex()
-
-    def is_that_of(self, record: Record | None) -> bool:
-        """Whether the record has it already."""
-        attachment = (record or {}).get("attachment", {})
-        return (attachment.get("hash"), attachment.get("size")) == (self.hash, self.size)
-
-
-def content_of(path: os.PathLike[str]) -> Content:
-    """Read a file. Raises :class:`OSError`, also for a pipe or a device, which might not end."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, NO_FILE, os.fspath(path))
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return Content(file.tell(), digest.digest())
 
 
 class Sender:
@@ -150,7 +119,7 @@ class Sender:
             self.passed(size)
 
         try:
-            with open(file.path, "rb") as source:
+            with opened(file) as source:
                 data = self._data(file)
                 fields = {**self._fields, "data": data} if data else self._fields
                 body = FormBody(
@@ -168,7 +137,7 @@ class Sender:
 
 
 def _see_that_it_is_still(content: Content, file: LocalFile) -> None:
-    if content_of(file.path) != content:
+    if content_of(file) != content:
         raise FileChanged
 
 

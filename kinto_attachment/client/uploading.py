@@ -6,11 +6,13 @@ from functools import partial
 from typing import Any
 
 from kinto_attachment.client.answers import Record
+from kinto_attachment.client.content import Content
 from kinto_attachment.client.form_body import FileChanged
 from kinto_attachment.client.ids import BareRecord, LocalFile, id_for
 from kinto_attachment.client.outcomes import Failure, Outcome, Unusable
+from kinto_attachment.client.reading import content_of
 from kinto_attachment.client.remote import Remote
-from kinto_attachment.client.sending import UNCHANGED, WRITTEN, Content, Sender, content_of
+from kinto_attachment.client.sending import UNCHANGED, WRITTEN, Sender
 from kinto_attachment.client.threads import results
 
 GROUP = 50
@@ -91,7 +93,7 @@ class Uploader:
         what = {"file": file.name, "id": record_id} if record_id else {"file": file.name}
         try:
             for _ in range(LOOKS):
-                content = content_of(file.path)
+                content = content_of(file)
                 if self._by_hash and content.hash != record_id:
                     record_id = what["id"] = content.hash
                     record = self._remote.record(record_id)
@@ -144,6 +146,6 @@ def _hashed(file: LocalFile | BareRecord) -> tuple[str, LocalFile | BareRecord]:
     if isinstance(file, BareRecord):
         return file.record_id, file
     try:
-        return content_of(file.path).hash, file
+        return content_of(file).hash, file
     except OSError:
         return "", file  # It has no id; why, is told when it is to be sent.
