@@ -17,6 +17,37 @@ UTF_8 = "utf-8"
 LOOKED_AT = 256 * 1024
 """Bytes of a text that are read before the store is told its type: the whole of most."""
 
+KNOWN = frozenset(
+    {
+        "utf-8",
+        "utf8",
+        "us-ascii",
+        "ascii",
+        "utf-16",
+        "utf-16le",
+        "utf-16be",
+        "latin1",
+        "macintosh",
+        "koi8-r",
+        "koi8-u",
+        "ibm866",
+        "gbk",
+        "gb2312",
+        "gb18030",
+        "big5",
+        "big5-hkscs",
+        "euc-jp",
+        "euc-kr",
+        "iso-2022-jp",
+        "shift_jis",
+        "shift-jis",
+        "sjis",
+    }
+)
+"""Names that browsers know (WHATWG's Encoding), beside those with a number."""
+
+_NUMBERED = re.compile(r"iso-8859-(1[0-6]?|[2-9])|windows-(874|125[0-8])|cp(874|125[0-8])")
+
 _CHARSET = re.compile(
     r";\s*charset\s*=\s*\"?(?P<name>[a-z0-9][a-z0-9._:+-]{0,39})\"?\s*(;|$)",
     re.IGNORECASE | re.ASCII,
@@ -25,7 +56,7 @@ _CHARSET = re.compile(
 
 def declared(sent: str | None, mimetype: str) -> str | None:
     """The charset that a client has sent with the type of a file; None for none, or one that
-    Python does not know, as the ``binary`` that the command ``file`` prints.
+    browsers do not know, as the ``binary`` that the command ``file`` prints, or as UTF-7.
 
     :param sent: the ``Content-Type``.
     :param mimetype: what the file is. Pictures, sound and films have no charset.
@@ -34,11 +65,7 @@ def declared(sent: str | None, mimetype: str) -> str | None:
     if not found or not mimetype.startswith(("text/", "application/")):
         return None
     name = found["name"].lower()
-    try:
-        "".encode(name)
-    except (LookupError, ValueError):
-        return None
-    return name
+    return name if name in KNOWN or _NUMBERED.fullmatch(name) else None
 
 
 def has_to_be_found(mimetype: str) -> bool:

@@ -44,7 +44,9 @@ def post(request: Request) -> Any:
     for part in forms.parts(body, content_type):
         if isinstance(part, forms.Field):
             if part.name == "permissions" and not may_set_permissions:
-                raise Refused("cross_site_permissions", origin=request.headers["Origin"])
+                raise Refused(
+                    "cross_site_permissions", origin=request.headers.get("Origin", "another site")
+                )
             fields[part.name] = part.value
         else:
             stored = _store(request, part, policy, of_file)

@@ -204,7 +204,8 @@ SETTINGS = (
         seconds,
         2.5,
         "Seconds for the whole of an operation of the store that carries no file, all attempts"
-        " included: to delete, to look, to check. The heartbeat waits as long for any store.",
+        " included: to delete, to look, to check. The heartbeat waits as long for any store, and"
+        " commands twelve times as long.",
     ),
     Setting(
         "aws.bucket_name", text, None, "Bucket of the S3 store. The name `aws.bucket` works, too."

@@ -18,9 +18,9 @@ SECONDS = 2.5
 """Default: who deletes a record, or asks for the heartbeat, waits less than three seconds."""
 
 MOST = 50
-"""Operations of a process at a time, those included for which nobody waits any more."""
+"""Operations of one kind in a process at a time, those included for which nobody waits any more:
+deletions that hang leave no downloads without an answer."""
 
-_free = threading.BoundedSemaphore(MOST)
 _inside = threading.local()
 
 Given = ParamSpec("Given")
@@ -43,13 +43,14 @@ def limited(
 
     Methods that are called by one that is limited share its time.
     """
+    free = threading.BoundedSemaphore(MOST)
 
     @wraps(method)
     def within(store: Store, /, *args: Given.args, **named: Given.kwargs) -> Result:
         operation = partial(method, store, *args, **named)
         if is_within():
             return operation()
-        return _call(operation, store.time_limit)
+        return _call(operation, store.time_limit, free)
 
     return within
 
@@ -59,7 +60,9 @@ def is_within() -> bool:
     return bool(getattr(_inside, "limit", False))
 
 
-def _call(operation: Callable[[], Result], seconds: float) -> Result:
+def _call(
+    operation: Callable[[], Result], seconds: float, free: threading.BoundedSemaphore
+) -> Result:
     began = time.monotonic()
     outcome: list[Any] = []
     over = threading.Event()
@@ -71,15 +74,15 @@ def _call(operation: Callable[[], Result], seconds: float) -> Result:
         except BaseException as error:
             outcome.extend((None, error))
         finally:
-            _free.release()
+            free.release()
             over.set()
 
-    silent = StoreSilent(f"the store did not answer within {seconds:g} seconds")
-    if not _free.acquire(timeout=seconds):
-        raise silent
+    limit = f"within {seconds:g} seconds (store_timeout)"
+    if not free.acquire(timeout=seconds):
+        raise StoreSilent(f"none of {MOST} earlier operations of the kind was answered {limit}")
     threading.Thread(target=work, daemon=True).start()
     if not over.wait(max(0.0, seconds - (time.monotonic() - began))):
-        raise silent
+        raise StoreSilent(f"the store did not answer {limit}")
     result, error = outcome
     if error is not None:
         raise error

@@ -750,6 +750,23 @@ def test_a_connection_that_breaks_once_is_tried_again(
     assert (code, summary["files"]) == (0, 3)
 
 
+def test_a_store_that_is_too_slow_for_a_server_is_verified(
+    s3_ini: Callable[..., str], verify: Verify, gated: tuple[str, Gate]
+) -> None:
+    url, gate = gated
+    with s3_client(url) as client:
+        bucket = new_bucket(client)
+    ini = s3_ini(s3_settings(url, bucket, store_timeout="0.5"))
+
+    def slow(operation: str, _: Any) -> None:
+        if operation == "GET":
+            threading.Event().wait(0.7)  # It is this slow; nobody waits for anybody.
+
+    gate.answer = slow
+
+    assert verify(ini=ini)[0] == 0
+
+
 def test_a_backend_that_cannot_read_is_refused(
     server: Server, make_ini: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:

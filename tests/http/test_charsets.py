@@ -33,6 +33,8 @@ FILES: dict[str, tuple[str, str | None, bytes, str]] = {
         "text/plain; charset=shift_jis",
     ),
     "of nobody": ("a.txt", "text/plain; charset=binary", b"plain", "text/plain"),
+    "of Python's alone": ("a.txt", "text/plain; charset=unicode_escape", b"plain", "text/plain"),
+    "of none any more": ("a.txt", "text/plain; charset=utf-7", b"plain", "text/plain"),
     "broken": ("a.txt", 'text/plain; charset="x\ty"', b"plain", "text/plain"),
     "csv": ("a.csv", None, UTF_8.encode(), "text/csv; charset=utf-8"),
     "json is utf-8": ("a.json", None, b'"\xc3\xa7"', "application/json"),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 AGAIN = "Run it again."
 
+PATIENCE = 12
+"""How many times as long as a server a command waits for a store: nobody waits for the command."""
+
 
 @contextlib.contextmanager
 def kinto(ini: str, advice: str = AGAIN) -> Iterator["Registry"]:
@@ -35,6 +38,9 @@ def kinto(ini: str, advice: str = AGAIN) -> Iterator["Registry"]:
                 f"{ini} keeps records in memory: only the running server knows them."
                 " Use kinto.storage_backend = kinto.core.storage.postgresql."
             )
+        store = registry.attachments.store
+        if hasattr(store, "time_limit"):
+            store.time_limit *= PATIENCE
         with _one_sentence(advice):
             yield registry
 
