@@ -154,7 +154,7 @@ def test_threads_for_which_nobody_waits_are_limited_and_end() -> None:
             store.wait()
 
     assert threading.active_count() <= before + MOST
-    with pytest.raises(StoreError, match="^no$"):  # Those of another kind have their own.
+    with pytest.raises(StoreError, match=r"^no$"):  # Those of another kind have their own.
         store.fail()
     store.go.set()
     store.time_limit = 60
