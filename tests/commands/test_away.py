@@ -182,7 +182,7 @@ AWAY: dict[Away, str] = {
     missing_store: "the store has none of them",
     broken_store: "The store failed",
     refused_s3: "The store failed",
-    silent_s3: "did not answer within 0.2 seconds",
+    silent_s3: "did not answer within 2.4 seconds",
     forbidding_s3: "S3 answered 403 AccessDenied",
     no_ini: "does not exist",
     folder_as_ini: "can't be read",

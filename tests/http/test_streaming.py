@@ -196,17 +196,17 @@ def test_a_slow_upload_holds_no_connection_to_the_database(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND state LIKE 'idle in transaction%'"
     )
-    content, seen = bytes(800_000), []  # gunicorn gives 256 KiB at once, or waits for them.
+    content, seen = bytes(1_600_000), []  # More than the 512 KiB that are looked at first.
     deadline = time.monotonic() + 60
 
     def slowly() -> Iterator[bytes]:
-        yield content[:500_000]
+        yield content[:800_000]
         while time.monotonic() < deadline and not list(
             (tmp_path / "files" / ".unfinished").glob("*")
         ):
             time.sleep(0.01)  # Until the file has been begun, and the permission is checked.
         seen.append(database.execute(query)[0][0])
-        yield content[500_000:]
+        yield content[800_000:]
 
     backend = parts.postgresql_settings(postgresql)
     make_server(backend)  # It makes the tables.
