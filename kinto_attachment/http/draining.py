@@ -15,6 +15,7 @@ from pyramid.httpexceptions import HTTPBadRequest, HTTPForbidden, HTTPUnauthoriz
 from pyramid.request import Request
 from pyramid.response import Response
 
+from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.http.bodies import Body
 from kinto_attachment.http.pace import ends, part, was_ended
@@ -42,10 +43,9 @@ def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
     """Pyramid's: see the module's first lines."""
 
     def tween(request: Request) -> Response:
-        path = request.environ["PATH_INFO"]
-        if request.method not in ("POST", "PUT") or not path.endswith("/attachment"):
-            return handler(request)
         response = handler(request)
+        if request.method not in ("POST", "PUT") or Errand.of(request) is None:
+            return response
         if response.status_code in STRANGERS and not ends(request.environ):
             return response
         if response.status_code >= HTTPBadRequest.code:

@@ -23,6 +23,7 @@ REFUSED: dict[str, tuple[str, dict[str, str], bytes, int]] = {
     "an extension": ("POST", {"Content-Type": FORM_TYPE}, FORM, 400),
     "a form by PUT": ("PUT", {"Content-Type": FORM_TYPE}, FORM, 415),
     "too large": ("PUT", {"Content-Type": "text/plain"}, b"x" * BIG, 413),
+    "an odd URL": ("PUT", {"Content-Type": FORM_TYPE}, FORM, 415),
     "no collection": ("PUT", {}, b"x" * BIG, 404),
 }
 
@@ -39,6 +40,8 @@ def head(what: str, body: bytes, **more: str) -> tuple[str, str, dict[str, str]]
     path = streaming.NORMAL
     if what == "no collection":
         path = path.replace("album", "none")
+    if what == "an odd URL":
+        path += "%0A"  # Kinto passes a line break at the end over.
     headers = {**streaming.CREDENTIALS, "Content-Length": str(len(body)), **own, **more}
     return method, f"/v1{path}", {name: value for name, value in headers.items() if value}
 
