@@ -26,6 +26,7 @@ from kinto_attachment.rows.interface import RecordRow
 from kinto_attachment.rows.links import Link, same
 from kinto_attachment.rows.paging import page_by_page
 from kinto_attachment.storage import StoreError
+from kinto_attachment.storage.time_limit import patient
 
 if TYPE_CHECKING:
     from kinto.core.storage.postgresql.client import PostgreSQLClient
@@ -79,6 +80,10 @@ class Migration(PostgreSQLPluginMigration):
             return
         if not self._registry.storage.get_installed_version():
             return  # A dry run on an empty database.
+        with patient(Plugin.of_registry(self._registry).store):
+            self._adopt(dry_run)
+
+    def _adopt(self, dry_run: bool) -> None:
         version = self.get_installed_version()
         adopter = Adopter(self._registry, dry_run)
         adopter.link_published()

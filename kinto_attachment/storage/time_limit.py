@@ -6,9 +6,10 @@ nothing. So such an operation runs in a thread, for which is waited only so long
 when the library gives up.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -16,6 +17,9 @@ from kinto_attachment.storage.errors import StoreSilent
 
 SECONDS = 2.5
 """Default: who deletes a record, or asks for the heartbeat, waits less than three seconds."""
+
+PATIENCE = 12
+"""How many times as long a command waits: nobody waits for the command."""
 
 MOST = 50
 """Operations of one kind in a process at a time, those included for which nobody waits any more:
@@ -53,6 +57,20 @@ def limited(
         return _call(operation, store.time_limit, free)
 
     return within
+
+
+@contextlib.contextmanager
+def patient(store: object) -> Iterator[None]:
+    """Wait :data:`PATIENCE` times as long, where the store has a limit at all."""
+    before = getattr(store, "time_limit", None)
+    if before is None:
+        yield
+        return
+    store.time_limit = before * PATIENCE  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        store.time_limit = before  # type: ignore[attr-defined]
 
 
 def is_within() -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from kinto_attachment.storage import StoreError, StoreSilent
 from kinto_attachment.storage.s3 import S3FileStorage
-from kinto_attachment.storage.time_limit import MOST, limited
+from kinto_attachment.storage.time_limit import MOST, PATIENCE, limited, patient
 from tests.support import parts, storage_parts
 from tests.support.parts import ATTACHMENT, COLLECTION, RECORD
 from tests.support.storage_parts import Gate
@@ -159,3 +159,13 @@ def test_threads_for_which_nobody_waits_are_limited_and_end() -> None:
     store.go.set()
     store.time_limit = 60
     assert store.wait() == "done"
+
+
+def test_a_command_is_patient_for_as_long_as_it_runs() -> None:
+    store, without = Waiting(), object()
+    store.time_limit = 0.5
+
+    with patient(store), patient(without):
+        assert store.time_limit == 0.5 * PATIENCE
+
+    assert store.time_limit == 0.5

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 AGAIN = "Run it again."
 
-PATIENCE = 12
-"""How many times as long as a server a command waits for a store: nobody waits for the command."""
-
 
 @contextlib.contextmanager
 def kinto(ini: str, advice: str = AGAIN) -> Iterator["Registry"]:
@@ -29,6 +26,8 @@ def kinto(ini: str, advice: str = AGAIN) -> Iterator["Registry"]:
     :raises CannotLook: with a sentence on stderr, for an ini that can't be used,
         and for a store or a database that fails, here or in the block.
     """
+    from kinto_attachment.storage.time_limit import patient
+
     with _without_kintos_log(), _bootstrapped(ini) as environment:
         registry = environment["registry"]
         if not hasattr(registry, "attachments"):
@@ -38,10 +37,7 @@ def kinto(ini: str, advice: str = AGAIN) -> Iterator["Registry"]:
                 f"{ini} keeps records in memory: only the running server knows them."
                 " Use kinto.storage_backend = kinto.core.storage.postgresql."
             )
-        store = registry.attachments.store
-        if hasattr(store, "time_limit"):
-            store.time_limit *= PATIENCE
-        with _one_sentence(advice):
+        with patient(registry.attachments.store), _one_sentence(advice):
             yield registry
 
 
