@@ -8,6 +8,8 @@ Longer than others: the table stays in one piece.
 
 from typing import Any, NamedTuple
 
+from kinto_attachment.printable import printable
+
 
 class Row(NamedTuple):
     """One refusal: HTTP's status, the name of Kinto's errno, the sentence for the person, and when
@@ -250,14 +252,8 @@ class Refused(Exception):
     def __init__(self, reason: str, **facts: Any) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.facts = {name: _printable(fact) for name, fact in facts.items()}
+        # Clients put sentences on terminals: nothing that somebody has sent is to act there.
+        self.facts = {k: printable(v) if isinstance(v, str) else v for k, v in facts.items()}
 
     def __str__(self) -> str:
         return REFUSALS[self.reason].sentence.format(**self.facts)
-
-
-def _printable(fact: Any) -> Any:
-    """Clients put sentences on terminals: nothing that somebody has sent is to act there."""
-    if not isinstance(fact, str):
-        return fact
-    return "".join(c if c.isprintable() else "\ufffd" for c in fact)

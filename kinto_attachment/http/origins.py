@@ -39,7 +39,12 @@ def check(request: Request) -> bool:
         return not is_simple(request)
     if "*" in names and not is_simple(request):
         return True
-    raise Refused("cross_site_form", origin=origin or "another site")
+    raise Refused("cross_site_form", origin=sender(request))
+
+
+def sender(request: Request) -> str:
+    """The site that a form comes from, for a sentence."""
+    return str(request.headers.get("Origin") or "another site")
 
 
 def is_navigation(request: Request) -> bool:

@@ -44,9 +44,7 @@ def post(request: Request) -> Any:
     for part in forms.parts(body, content_type):
         if isinstance(part, forms.Field):
             if part.name == "permissions" and not may_set_permissions:
-                raise Refused(
-                    "cross_site_permissions", origin=request.headers.get("Origin", "another site")
-                )
+                raise Refused("cross_site_permissions", origin=origins.sender(request))
             fields[part.name] = part.value
         else:
             stored = _store(request, part, policy, of_file)

@@ -21,15 +21,15 @@ class Backend(NamedTuple):
     """A kind of store of ours.
 
     :param name: as in ``pyramid_storage.<name>`` and ``kinto_attachment.storage.<name>``; also
-        of the extra that brings its library.
+        of the extra that brings what it requires.
     :param setting: whose presence asks for it.
-    :param library: what the extra installs; None where nothing is needed.
+    :param requires: what the extra installs; None where nothing is needed.
     """
 
     name: str
     setting: str
     class_name: str
-    library: str | None = None
+    requires: str | None = None
 
 
 BACKENDS = (
@@ -120,7 +120,7 @@ def _ours(backend: Backend, settings: Settings, readonly: bool) -> Any:
             f"kinto.attachment.{backend.setting} is missing: kinto.attachment.backend ="
             f" {settings.backend} asks for it."
         )
-    if backend.library is None:
+    if backend.requires is None:
         return LocalFileStorage(
             asked,
             settings.base_url or "",
@@ -132,7 +132,7 @@ def _ours(backend: Backend, settings: Settings, readonly: bool) -> Any:
         module = importlib.import_module(f"kinto_attachment.storage.{backend.name}")
     except (ImportError, RuntimeError):  # pyramid_storage makes the latter of the former.
         raise ConfigurationError(
-            f"kinto.attachment.{backend.setting} = {asked}: {backend.library} is missing;"
+            f"kinto.attachment.{backend.setting} = {asked}: {backend.requires} is missing;"
             f" install kinto-attachment[{backend.name}]."
         ) from None
     made = getattr(module, backend.class_name)
