@@ -137,6 +137,14 @@ class Database:
             result = connection.execute(sqlalchemy.text(statement))
             return result.fetchall() if result.returns_rows else None
 
+    def idle_in_transaction(self) -> int:
+        """How many connections a transaction holds that does nothing."""
+        found: int = self.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND state LIKE 'idle in transaction%'"
+        )[0][0]
+        return found
+
     def wait_until_idle(self) -> None:
         """Until no transaction is open: a killed client's COMMIT may still be under way."""
         transaction.abort()  # Ours, if we have looked at something.

@@ -19,7 +19,6 @@ from tests.support.parts import (
 
 BODY, FORM = multipart([("attachment", "a.txt", "text/plain", b"hello")])
 LINE_BREAK = f"{ATTACHMENT}%0A"
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
 
 
 class Watched(AnyStorage):
@@ -45,7 +44,7 @@ def test_a_small_upload_holds_no_connection_while_the_store_works(
     plugin = server.registry.attachments
     kind: Any = type("WatchedStore", (Watched, type(plugin.store)), {})
     store = kind.__new__(kind)
-    vars(store).update(vars(plugin.store), seen=[], look=lambda: database.execute(WAITING)[0][0])
+    vars(store).update(vars(plugin.store), seen=[], look=database.idle_in_transaction)
     server.registry.attachments = dataclasses.replace(plugin, store=store)
 
     server.as_user().make_collection()
