@@ -5,10 +5,11 @@ gunicorn is left to try: ``test_documents.py`` types them all with waitress.
 """
 
 import base64
+import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -77,15 +78,21 @@ def test_the_script_attaches_the_file_that_was_chosen(
     assert_attached(album, title="At the sea")
 
 
+@contextlib.contextmanager
+def page_of_alice(chromium: Browser) -> Iterator[Page]:
+    """In a browser that keeps her password."""
+    credentials: HttpCredentials = {"username": ALICE[0], "password": ALICE[1]}
+    with chromium.new_context(http_credentials=credentials) as context:
+        context.set_default_timeout(PATIENCE)
+        yield context.new_page()
+
+
 def test_the_form_attaches_the_file_that_was_chosen_and_lands_on_the_record(
     album: Album, chromium: Browser, another_origin: Elsewhere, photo: Path
 ) -> None:
     """The browser asks for a name and a password, and gets them."""
-    credentials: HttpCredentials = {"username": ALICE[0], "password": ALICE[1]}
     html = f"<!DOCTYPE html>{typed(album, example('html-form'))}"
-    with chromium.new_context(http_credentials=credentials) as context:
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
+    with page_of_alice(chromium) as page:
         answers: list[tuple[str, int]] = []
         page.on("response", lambda answer: answers.append((answer.request.method, answer.status)))
         page.goto(another_origin.html("/", html))
@@ -105,11 +112,8 @@ def test_the_form_of_a_site_that_is_not_named_attaches_nothing(
     album: Album, chromium: Browser, another_origin: Elsewhere, photo: Path
 ) -> None:
     """The browser adds the password that it keeps, and says whose form it is."""
-    credentials: HttpCredentials = {"username": ALICE[0], "password": ALICE[1]}
     html = f"<!DOCTYPE html>{typed(album, example('html-form'))}"
-    with chromium.new_context(http_credentials=credentials) as context:
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
+    with page_of_alice(chromium) as page:
         page.goto(another_origin.html("/", html).replace("127.0.0.1", "localhost"))
         page.set_input_files("input[type=file]", photo)
         with page.expect_navigation(url=f"{album.kinto.url}/**"):

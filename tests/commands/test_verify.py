@@ -734,13 +734,16 @@ def test_one_file_that_cannot_be_read_is_a_finding_where_the_store_works(
     assert (summary["files"], summary["damaged"]) == (3, 1)
 
 
+def in_a_new_bucket(url: str, **more: str) -> dict[str, Any]:
+    with s3_client(url) as client:
+        return s3_settings(url, new_bucket(client), **more)
+
+
 def test_a_connection_that_breaks_once_is_tried_again(
     s3_ini: Callable[..., str], verify: Verify, gated: tuple[str, Gate]
 ) -> None:
     url, gate = gated
-    with s3_client(url) as client:
-        bucket = new_bucket(client)
-    ini = s3_ini(s3_settings(url, bucket, **{"aws.num_retries": "0"}))
+    ini = s3_ini(in_a_new_bucket(url, **{"aws.num_retries": "0"}))
     failures = iter([None, (500, "InternalError")])  # The first one reads the store's mark.
     gate.answer = lambda operation, _: next(failures, None) if operation == "GET" else None
 
@@ -754,9 +757,7 @@ def test_a_store_that_is_too_slow_for_a_server_is_verified(
     s3_ini: Callable[..., str], verify: Verify, gated: tuple[str, Gate]
 ) -> None:
     url, gate = gated
-    with s3_client(url) as client:
-        bucket = new_bucket(client)
-    ini = s3_ini(s3_settings(url, bucket, store_timeout="0.5"))
+    ini = s3_ini(in_a_new_bucket(url, store_timeout="0.5"))
 
     def slow(operation: str, _: Any) -> None:
         if operation == "GET":

@@ -4,13 +4,12 @@ An ordinary user may mount it in a user namespace. Where even that is forbidden,
 test_local_storage.py, RLIMIT_FSIZE, remains; then this file says so and is skipped.
 """
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.mounting import mounted
 from tests.support.parts import Server, every_backend
 
 
@@ -18,28 +17,12 @@ from tests.support.parts import Server, every_backend
 def small(tmp_path: Path) -> Iterator[Path]:
     """A directory on a file system of one MiB.
 
-    It is mounted for a process that keeps it until its stdin is closed; others see what that
-    process sees below its ``/proc/…/root``. A test names it before ``make_server``, which empties
-    it in the end.
+    A test names it before ``make_server``, which empties it in the end.
     """
     folder = tmp_path / "small"
     folder.mkdir()
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    script = 'mount -t tmpfs -o size=1m tmpfs "$1" && echo mounted && exec cat'
-    with subprocess.Popen(
-        [*unshare, "sh", "-c", script, "sh", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        if process.stdout.readline() != "mounted\n":
-            pytest.skip(f"no file system can be mounted here: {process.stderr.read().strip()}")
-        yield Path(f"/proc/{process.pid}/root{folder}")
-        process.stdin.close()
+    with mounted(folder, 'mount -t tmpfs -o size=1m tmpfs "$1"') as found:
+        yield found
 
 
 @every_backend()

@@ -4,37 +4,20 @@ An ordinary user may do that in a user namespace; where even that is forbidden, 
 """
 
 import contextlib
-import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pyramid.exceptions import ConfigurationError
 
+from tests.support.mounting import mounted
 from tests.support.parts import ATTACHMENT, Server, postgresql_settings
 from tests.support.pool import Pool
 
 
-@contextlib.contextmanager
-def read_only(folder: Path) -> Iterator[Path]:
+def read_only(folder: Path) -> contextlib.AbstractContextManager[Path]:
     """The same folder, as a process sees it for which it is mounted read-only."""
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && echo mounted && exec cat'
-    with subprocess.Popen(
-        [*unshare, "sh", "-c", script, "sh", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        if process.stdout.readline() != "mounted\n":
-            pytest.skip(f"nothing can be mounted here: {process.stderr.read().strip()}")
-        yield Path(f"/proc/{process.pid}/root{folder}")
-        process.stdin.close()
+    return mounted(folder, 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"')
 
 
 def test_a_readonly_server_starts_on_a_read_only_file_system_and_serves_its_files(
