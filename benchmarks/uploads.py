@@ -17,7 +17,7 @@ import requests
 from benchmarks import servers
 from benchmarks.servers import PUBLISHED, Measured
 from benchmarks.table import Row
-from kinto_attachment.http.forms import MAX_BOUNDARY
+from kinto_attachment.http.received.forms import MAX_BOUNDARY
 from tests.support.parts import multipart
 
 MIB = 1024 * 1024

@@ -15,13 +15,8 @@ from kinto_attachment import keys, record_field
 from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.http import (
-    default_bucket,
-    downloads,
-    password_prompts,
-    preconditions,
-    uploads,
-)
+from kinto_attachment.http import default_bucket, password_prompts, preconditions, uploads
+from kinto_attachment.http.sent import downloads
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import lookup, permissions, subrequests
 from kinto_attachment.records.refusing import as_http_error, refuse_in_batch

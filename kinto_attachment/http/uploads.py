@@ -19,8 +19,9 @@ from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.attachments import intake, sniffing
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest, FilePart, StoredAttachment
-from kinto_attachment.http import bodies, forms, origins, preconditions, raw_files
-from kinto_attachment.http.pace import Pace
+from kinto_attachment.http import origins, preconditions
+from kinto_attachment.http.received import bodies, forms, raw_files
+from kinto_attachment.http.received.pace import Pace
 from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records.refusing import refuse_in_batch
 from kinto_attachment.settings import Policy

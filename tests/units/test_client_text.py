@@ -13,7 +13,8 @@ from pyramid.request import Request
 from kinto_attachment import keys
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
-from kinto_attachment.http import bodies, content_disposition, forms, origins, raw_files
+from kinto_attachment.http import origins
+from kinto_attachment.http.received import bodies, content_disposition, forms, raw_files
 from tests.units.test_forms import Trickle
 from tests.units.test_forms import request as sent
 

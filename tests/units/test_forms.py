@@ -21,8 +21,8 @@ from kinto_attachment.attachments.values import (
     FilePart,
     StoredAttachment,
 )
-from kinto_attachment.http import bodies, forms, raw_files
-from kinto_attachment.http.bodies import Body
+from kinto_attachment.http.received import bodies, forms, raw_files
+from kinto_attachment.http.received.bodies import Body
 from kinto_attachment.storage import CHUNK_SIZE
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.targets import Target

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from kinto_attachment.http.pace import Pace, TooSlow, Watchdog
+from kinto_attachment.http.received.pace import Pace, TooSlow, Watchdog
 from kinto_attachment.storage import CHUNK_SIZE
 
 RATE, GRACE = CHUNK_SIZE // 64, 30.0

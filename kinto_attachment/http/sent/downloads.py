@@ -11,8 +11,9 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.disposition import disposition, plays
-from kinto_attachment.http import handed_over, preconditions, ranges
-from kinto_attachment.http.conditions import Conditions, Verdict
+from kinto_attachment.http import preconditions
+from kinto_attachment.http.sent import handed_over, ranges
+from kinto_attachment.http.sent.conditions import Conditions, Verdict
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows.links import Link
 from kinto_attachment.storage import Presigning, Readable, Reader, Store, StoredFile, StoreError

@@ -12,7 +12,7 @@ from pyramid.request import Request
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import ExpectedDigest
-from kinto_attachment.http.pace import Pace, TooSlow, bounded
+from kinto_attachment.http.received.pace import Pace, TooSlow, bounded
 from kinto_attachment.storage import CHUNK_SIZE
 
 _KEY = "kinto_attachment.http.body"

@@ -4,8 +4,8 @@ from pyramid.request import Request
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
-from kinto_attachment.http import content_disposition
-from kinto_attachment.http.bodies import Body
+from kinto_attachment.http.received import content_disposition
+from kinto_attachment.http.received.bodies import Body
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 

@@ -19,9 +19,9 @@ from multipart import (
 from kinto_attachment import record_field
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
-from kinto_attachment.http import content_disposition, part_bodies
-from kinto_attachment.http.bodies import Body
-from kinto_attachment.http.content_disposition import Disposition
+from kinto_attachment.http.received import content_disposition, part_bodies
+from kinto_attachment.http.received.bodies import Body
+from kinto_attachment.http.received.content_disposition import Disposition
 from kinto_attachment.storage import CHUNK_SIZE
 
 MAX_FIELD_BYTES = 1024 * 1024

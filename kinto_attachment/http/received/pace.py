@@ -14,7 +14,7 @@ from kinto_attachment.storage import CHUNK_SIZE
 
 BoundedRead = Callable[[int, float | None], bytes]
 
-_ENDED = "kinto_attachment.http.pace.ended"
+_ENDED = "kinto_attachment.http.received.pace.ended"
 
 
 class TooSlow(Exception):

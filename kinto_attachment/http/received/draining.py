@@ -17,8 +17,8 @@ from pyramid.response import Response
 
 from kinto_attachment.agreement.errands import Errand
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.http.bodies import Body
-from kinto_attachment.http.pace import ends, part, was_ended
+from kinto_attachment.http.received.bodies import Body
+from kinto_attachment.http.received.pace import ends, part, was_ended
 
 MOST = 8 * 1024 * 1024
 """Bytes: more is not worth reading, and a client that sends more has to bear a reset."""
@@ -34,7 +34,7 @@ LONGEST = 5.0
 def includeme(config: Configurator) -> None:
     """Around everything: when the rest is read, no connection to the database is held."""
     config.add_tween(
-        "kinto_attachment.http.draining.tween_factory",
+        "kinto_attachment.http.received.draining.tween_factory",
         over="kinto_attachment.agreement.errands.tween_factory",
     )
 

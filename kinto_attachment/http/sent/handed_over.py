@@ -6,8 +6,8 @@ given what it answers as we would, which is nearly everything; the rest is sent 
 
 from pyramid.request import Request
 
-from kinto_attachment.http import ranges
-from kinto_attachment.http.conditions import Conditions
+from kinto_attachment.http.sent import ranges
+from kinto_attachment.http.sent.conditions import Conditions
 from kinto_attachment.rows.links import Link
 
 
