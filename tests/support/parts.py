@@ -100,7 +100,8 @@ class Server:
         if self.files is not None:
             for path in self.files.glob("*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            (self.files / ".unfinished").mkdir(parents=True)
+            # A thread that hung until the end of its test may make it as well.
+            (self.files / ".unfinished").mkdir(parents=True, exist_ok=True)
         elif isinstance(storage, Listable):
             storage.delete_many([file.key for file in storage.files()])
             if isinstance(storage, S3FileStorage):
