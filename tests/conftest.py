@@ -16,6 +16,22 @@ from tests.support import pool as pool_module  # noqa: E402
 from tests.support.pool import Pool  # noqa: E402
 from tests.support.postgresql import running  # noqa: E402
 
+MEASURED = 6
+"""Cases of one test, at the most, whose coverage is measured, which takes more than half of a
+test's time again. They are spread over all of its cases."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function):
+            cases.setdefault((item.path.name, item.originalname), []).append(item)
+    for all_of_one in cases.values():
+        step = -(-len(all_of_one) // MEASURED)
+        for number, item in enumerate(all_of_one):
+            if number % step:
+                item.add_marker("no_cover")
+
 
 @pytest.fixture(autouse=True)
 def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
