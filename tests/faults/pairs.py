@@ -27,6 +27,7 @@ from typing import Any
 
 import kinto
 import pyramid.config
+import transaction
 import webob
 from kinto.core.testing import get_user_headers
 
@@ -217,6 +218,10 @@ class Rig:
         self._saved = Saved(own, self.server)
         self._closing.callback(self._saved.close)
         self._hands = [Hands(folder, settings, slot) for slot in (FIRST, SECOND_SLOT, REST)]
+        for app in [app for hands in self._hands for app in hands.apps()]:
+            # Whose store it is, a server asks at first only: a moment that others do not have.
+            app.registry.attachments.custody.check()
+        transaction.abort()
         self._closing.enter_context(watching_sql())
         self._folder, self._settings = folder, settings
         self._worlds: dict[str, World] = {}
