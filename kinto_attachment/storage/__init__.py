@@ -1,11 +1,14 @@
 """Stores: bytes under keys. All that the rest, and a backend of your own, needs of them."""
 
 from kinto_attachment.storage.errors import (
+    OffsetDiffers,
     StoreError,
     StoreFull,
     StoreSilent,
     StoreUnavailable,
+    Superseded,
     UnsafeKey,
+    UploadGone,
 )
 from kinto_attachment.storage.interface import (
     CHUNK_SIZE,
@@ -22,24 +25,43 @@ from kinto_attachment.storage.interface import (
     Writer,
     lacks,
 )
+from kinto_attachment.storage.unfinished import (
+    FIRST_BYTES,
+    Fence,
+    Finished,
+    Progress,
+    Resumable,
+    State,
+    Uploads,
+)
 
 __all__ = [
     "CHUNK_SIZE",
+    "FIRST_BYTES",
     "CompleteStore",
+    "Fence",
+    "Finished",
     "IStreamingFileStorage",
     "Listable",
     "Marked",
+    "OffsetDiffers",
     "Presigning",
+    "Progress",
     "Readable",
     "ReadableStore",
     "Reader",
+    "Resumable",
+    "State",
     "Store",
     "StoreError",
     "StoreFull",
     "StoreSilent",
     "StoreUnavailable",
     "StoredFile",
+    "Superseded",
     "UnsafeKey",
+    "UploadGone",
+    "Uploads",
     "Writer",
     "lacks",
 ]

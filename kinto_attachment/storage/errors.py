@@ -25,3 +25,23 @@ class StoreSilent(StoreUnavailable):
 
 class UnsafeKey(ValueError):
     """A key that could leave the store was refused before anything was touched."""
+
+
+class UploadGone(Exception):
+    """The store knows nothing of an unfinished upload, and never will again: it expired, or was
+    discarded. The client has to begin anew."""
+
+
+class OffsetDiffers(Exception):
+    """Bytes were sent for another place than the one at which the upload goes on.
+
+    :ivar offset: where it goes on.
+    """
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the upload goes on at {offset}")
+        self.offset = offset
+
+
+class Superseded(Exception):
+    """Another request has taken the upload over: this one may not write any more."""

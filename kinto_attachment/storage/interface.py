@@ -71,7 +71,8 @@ class Store(Protocol):
             writer.abort()
 
     What only some stores can do are protocols of their own: :class:`Readable`,
-    :class:`Listable`, :class:`Presigning` and :class:`Marked`. ``isinstance`` tells.
+    :class:`Listable`, :class:`Presigning`, :class:`Marked` and
+    :class:`~kinto_attachment.storage.Resumable`. ``isinstance`` tells.
     """
 
     def open_writer(
