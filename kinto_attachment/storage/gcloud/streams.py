@@ -2,19 +2,63 @@
 
 from typing import TYPE_CHECKING, Any
 
-from google.api_core.exceptions import from_http_response
 from google.cloud.storage import Blob
 
 from kinto_attachment.disposition import disposition
 from kinto_attachment.storage.errors import StoreError
 from kinto_attachment.storage.gcloud.connection import store_errors
-from kinto_attachment.storage.network import WRITER, PartWriter, Unanswered
+from kinto_attachment.storage.gcloud.session import Session
+from kinto_attachment.storage.network import WRITER, PartWriter
 
 if TYPE_CHECKING:
     from kinto_attachment.storage.gcloud import GoogleCloudStorage
 
 READ = 4 * 1024 * 1024
 """Bytes asked for at once: each time is a request."""
+
+
+def about_file(
+    storage: "GoogleCloudStorage", token: str, mimetype: str, filename: str
+) -> dict[str, Any]:
+    """What is stored with a file.
+
+    :param token: by which its writer knows it, when Google's answer is lost.
+    """
+    return {
+        "metadata": {WRITER: token},
+        "cache_control": storage.cache_control,
+        "content_disposition": disposition(filename, mimetype) if filename else None,
+    }
+
+
+def create_options(
+    storage: "GoogleCloudStorage", mimetype: str, acl: str | None
+) -> dict[str, Any]:
+    """What Google's library is called with to publish a file, never over another one."""
+    return {
+        **storage.call_options(),
+        "content_type": mimetype or None,
+        "predefined_acl": acl,
+        "if_generation_match": 0,
+    }
+
+
+def new_blob(storage: "GoogleCloudStorage", key: str, about: dict[str, Any]) -> Any:
+    """A blob, as Google's library has it, that is not in the store yet."""
+    blob = Blob(key, storage.get_bucket())
+    for name, value in about.items():
+        if value:
+            setattr(blob, name, value)
+    return blob
+
+
+def token_of(storage: "GoogleCloudStorage", key: str) -> str | None:
+    """The token of the file under the key. Raises FileNotFoundError."""
+    with store_errors(about_a_file=True):
+        found = Blob(key, storage.get_bucket())
+        found.reload(**storage.call_options())
+    token: str | None = (found.metadata or {}).get(WRITER)
+    return token
 
 
 class GoogleWriter(PartWriter):
@@ -34,18 +78,9 @@ class GoogleWriter(PartWriter):
         super().__init__()
         self._storage = storage
         self._key = key
-        self._url = ""
-        self._sent = 0
-        self._certain = True
-        self._about: dict[str, Any] = {"metadata": {WRITER: self._token}}
-        self._about["cache_control"] = storage.cache_control
-        self._about["content_disposition"] = disposition(filename, mimetype) if filename else None
-        self._options = {
-            **storage.call_options(),
-            "content_type": mimetype or None,
-            "predefined_acl": acl,
-            "if_generation_match": 0,  # Never over an existing file.
-        }
+        self._session = Session(storage, "")
+        self._about = about_file(storage, self._token, mimetype, filename)
+        self._options = create_options(storage, mimetype, acl)
 
     def _put(self, content: bytearray) -> None:
         with store_errors():
@@ -53,65 +88,25 @@ class GoogleWriter(PartWriter):
 
     def _begin(self) -> None:
         with store_errors():
-            self._url = self._new_blob().create_resumable_upload_session(**self._options)
+            url = self._new_blob().create_resumable_upload_session(**self._options)
+        self._session = Session(self._storage, url)
 
     def _send(self, part: bytearray, last: bool) -> None:
-        start, end = self._sent, self._sent + len(part)
-        total = str(end) if last else "*"
-
-        def attempt() -> None:
-            if not self._certain:
-                self._sent = min(self._transmit(b"", total), end)
-            while self._sent < end:
-                before = self._sent
-                self._sent = min(self._transmit(bytes(part[before - start :]), total), end)
-                if self._sent <= before:
-                    raise Unanswered("Google Cloud Storage did not take a part of the file")
-
         with store_errors():
-            self._storage.call_options()["retry"](attempt)()
-
-    def _transmit(self, data: bytes, total: str) -> int:
-        """Send bytes, or with none ask what has arrived. Returns how many bytes the store has;
-        see "Resumable uploads" in Google's documentation."""
-        end = self._sent + len(data) - 1
-        span = f"bytes {self._sent}-{end}/{total}" if data else f"bytes */{total}"
-        self._certain = False
-        response = self._request("PUT", data=data, headers={"Content-Range": span})
-        if response.status_code in (404, 410):
-            raise Unanswered("Google Cloud Storage does not know the upload any more")
-        if response.status_code not in (200, 201, 308):
-            raise from_http_response(response)  # type: ignore[no-untyped-call]
-        self._certain = True
-        if response.status_code != 308:
-            return end + 1 if data else int(total)
-        received = response.headers.get("Range")  # "bytes=0-8388607"
-        return int(received.rpartition("-")[2]) + 1 if received else 0
+            self._session.send(part, last)
 
     def _complete(self) -> None:
         """Nothing: the last part was sent with the size of the whole, which publishes."""
 
     def _drop(self) -> None:
         with store_errors():
-            self._request("DELETE")
+            self._session.cancel()
 
     def _stored_token(self) -> str | None:
-        with store_errors(about_a_file=True):
-            found = Blob(self._key, self._storage.get_bucket())
-            found.reload(**self._storage.call_options())
-        token: str | None = (found.metadata or {}).get(WRITER)
-        return token
+        return token_of(self._storage, self._key)
 
     def _new_blob(self) -> Any:
-        blob = Blob(self._key, self._storage.get_bucket())
-        for name, value in self._about.items():
-            if value:
-                setattr(blob, name, value)
-        return blob
-
-    def _request(self, method: str, **call_options: Any) -> Any:
-        session = self._storage.get_connection()._http
-        return session.request(method, self._url, timeout=self._options["timeout"], **call_options)
+        return new_blob(self._storage, self._key, self._about)
 
 
 class GoogleReader:

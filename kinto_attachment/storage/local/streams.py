@@ -65,7 +65,7 @@ class LocalWriter:
                 if self._fsync:
                     os.fsync(self._file.fileno())
                 self._file.close()
-                self._publish()
+                publish(self._temporary, self._path, self._base_path, self._fsync)
         except BaseException:
             self.abort()
             raise
@@ -76,20 +76,6 @@ class LocalWriter:
             self._file.close()
         with contextlib.suppress(OSError):
             os.unlink(self._temporary)
-
-    def _publish(self) -> None:
-        folder = os.path.dirname(self._path)
-        made = _take_name(self._path, self._base_path)
-        try:
-            os.replace(self._temporary, self._path)
-            if self._fsync:
-                for directory in {folder, *(os.path.dirname(path) for path in made)}:
-                    fsync_directory(directory)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-            remove_folders(made)
-            raise
 
 
 class LocalReader:
@@ -116,6 +102,25 @@ class LocalReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def publish(temporary: str, path: str, base_path: str, fsync: bool) -> None:
+    """Rename a file, never over another one, and make the folders above it.
+
+    :raises FileExistsError: the name is taken.
+    """
+    folder = os.path.dirname(path)
+    made = _take_name(path, base_path)
+    try:
+        os.replace(temporary, path)
+        if fsync:
+            for directory in {folder, *(os.path.dirname(new) for new in made)}:
+                fsync_directory(directory)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        remove_folders(made)
+        raise
 
 
 def _take_name(path: str, base_path: str) -> list[str]:
