@@ -144,6 +144,7 @@ def _remove_leftovers(directory: str) -> None:
     storage = LocalFileStorage(_files(directory))
     storage.delete_many([file.key for file in storage.files() if keys.id_of_key(file.key)])
     storage.remove_unfinished(before=time.time())
+    storage.uploads.remove_abandoned(time.time(), lambda _: False)
 
 
 def _application(directory: str) -> Any:

@@ -19,6 +19,7 @@ from kinto_attachment.storage.errors import StoreUnavailable, UnsafeKey
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.local.folders import make_folders
 from kinto_attachment.storage.local.streams import LocalReader, LocalWriter, store_errors
+from kinto_attachment.storage.local.uploads import LocalUploads
 from kinto_attachment.storage.removing import remove_each
 from kinto_attachment.storage.saving import SavesFiles
 
@@ -111,6 +112,11 @@ class LocalFileStorage(SavesFiles, PyramidLocalFileStorage):
     ) -> "LocalWriter":
         """A writer of a new file. Type and name are not kept on disk."""
         return LocalWriter(self.base_path, self._temporary(), self.path(key), self.fsync)
+
+    @property
+    def uploads(self) -> LocalUploads:
+        """Files that come in several requests."""
+        return LocalUploads(self)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "LocalReader":
         """The bytes of a file, or of a range of it."""
