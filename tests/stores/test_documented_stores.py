@@ -31,6 +31,8 @@ OPERATIONS = {
     "DELETE": "s3:DeleteObject",
     "DELETE uploadId": "s3:AbortMultipartUpload",
     "GET encoding-type list-type max-keys": "s3:ListBucket",
+    "GET encoding-type list-type prefix": "s3:ListBucket",
+    "GET uploadId": "s3:ListMultipartUploadParts",
     "GET uploads": "s3:ListBucketMultipartUploads",
 }
 """What a request to S3 needs, after Amazon's "Actions, resources, and condition keys"."""
@@ -107,6 +109,11 @@ def test_the_policy_allows_what_is_sent_and_no_more(make_s3: Any, gate: Gate) ->
     storage.delete(small)
     storage.delete_many([large])
     storage.remove_unfinished(0)
+    state = storage.uploads.begin("id", new_key(), mimetype="", filename="")
+    offset = storage.uploads.append(state, 0, [noise(LARGE)], lambda: True)
+    storage.uploads.finish(state, storage.uploads.append(state, offset, [b"x"], lambda: True))
+    storage.uploads.discard(state)
+    storage.uploads.remove_abandoned(0, lambda _: False)
     storage.probe()
 
     sent = {OPERATIONS[operation] for operation, _ in gate.seen}

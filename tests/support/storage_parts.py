@@ -10,6 +10,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import boto3.session
 import psutil
@@ -229,6 +230,15 @@ class _EmulatorHandler(RequestHandler):
 
     def do_PUT(self) -> None:
         self._upload(super().do_PUT)
+
+    def do_DELETE(self) -> None:
+        """The emulator can't give a session up."""
+        session = parse_qs(urlsplit(self.path).query).get("upload_id")
+        if session is None:
+            super().do_DELETE()
+            return
+        self.storage.resumable.pop(session[0], None)
+        self._answer(499)
 
     def _upload(self, handle: Callable[[], None]) -> None:
         instead = self.emulator.interferes(self.command, self.path)

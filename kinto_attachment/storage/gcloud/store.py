@@ -23,6 +23,7 @@ from kinto_attachment.disposition import disposition
 from kinto_attachment.storage.client import SharedClient
 from kinto_attachment.storage.gcloud.connection import Connection, store_errors
 from kinto_attachment.storage.gcloud.streams import GoogleReader, GoogleWriter
+from kinto_attachment.storage.gcloud.uploads import GoogleUploads
 from kinto_attachment.storage.interface import IStreamingFileStorage, StoredFile
 from kinto_attachment.storage.network import MARK, NetworkStorage, checked, is_hidden
 from kinto_attachment.storage.removing import remove_each
@@ -104,6 +105,11 @@ class GoogleCloudStorage(NetworkStorage, PyramidGoogleCloudStorage):
     ) -> GoogleWriter:
         """A writer of a new file."""
         return GoogleWriter(self, checked(key), mimetype, filename, None if private else self.acl)
+
+    @property
+    def uploads(self) -> GoogleUploads:
+        """Files that come in several requests."""
+        return GoogleUploads(self)
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> GoogleReader:
         """The bytes of a file, or of a range of it."""

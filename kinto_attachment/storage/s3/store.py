@@ -31,6 +31,7 @@ from kinto_attachment.storage.s3.connection import (
     store_errors,
 )
 from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
+from kinto_attachment.storage.s3.uploads import S3Uploads, short
 from kinto_attachment.storage.time_limit import SECONDS, limited
 
 PAGE = 1000
@@ -94,6 +95,11 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         """A writer of a new file."""
         return S3Writer(self, checked(key), mimetype, filename, private)
 
+    @property
+    def uploads(self) -> S3Uploads:
+        """Files that come in several requests."""
+        return S3Uploads(self)
+
     def open(self, key: str, start: int = 0, stop: int | None = None) -> "S3Reader":
         """The bytes of a file, or of a range of it, by one GET request."""
         if stop is not None and stop <= start:
@@ -112,22 +118,22 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
 
     def stat(self, key: str) -> StoredFile:
         """Size and time of a file, by a HEAD request."""
-        found = self._head(checked(key))
+        found = self.head(checked(key))
         return StoredFile(key, found["ContentLength"], found["LastModified"].timestamp())
 
     def files(self) -> Iterator[StoredFile]:
         """Every file of the store, page by page."""
-        with store_errors():
-            for found in self._pages("list_objects_v2", "Contents", {"PageSize": PAGE}):
-                if not is_hidden(found["Key"]):
-                    modified = found["LastModified"].timestamp()
-                    yield StoredFile(found["Key"], found["Size"], modified)
+        paging = {"PaginationConfig": {"PageSize": PAGE}}
+        for found in self.pages("list_objects_v2", "Contents", paging):
+            if not is_hidden(found["Key"]):
+                modified = found["LastModified"].timestamp()
+                yield StoredFile(found["Key"], found["Size"], modified)
 
     @limited
     def delete(self, filename: str, bucket_name: str | None = None) -> bool:
         """Remove a file; False where there was none. Other buckets are not reached."""
         try:
-            self._head(checked(filename))
+            self.head(checked(filename))
         except FileNotFoundError:
             return False
         with store_errors():
@@ -139,17 +145,20 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         failed: list[str] = []
         remaining = iter(keys)
         while page := list(islice(remaining, PAGE)):
-            failed += self._delete_page(page)
+            failed += self.delete_page(page)
         tell_failed(failed)
 
     def remove_unfinished(self, before: float) -> int:
-        """Abort old multipart uploads; returns how many. Uploads of others are left alone."""
+        """Abort old multipart uploads; returns how many. Those of others are left alone, and
+        those that may go on in another request."""
         removed = 0
-        with store_errors():
-            for found in self._pages("list_multipart_uploads", "Uploads", {}):
-                ours = keys.id_of_key(found["Key"]) is not None
-                if ours and found["Initiated"].timestamp() < before:
-                    removed += self.abort_upload(found["Key"], found["UploadId"])
+        going_on = self.uploads.going_on()
+        for found in self.pages("list_multipart_uploads", "Uploads", {}):
+            key, upload_id = found["Key"], found["UploadId"]
+            ours = keys.id_of_key(key) is not None and short(key, upload_id) not in going_on
+            if ours and found["Initiated"].timestamp() < before:
+                with store_errors():
+                    removed += self.abort_upload(key, upload_id)
         return removed
 
     def presigned_url(self, key: str, filename: str, mimetype: str, expires: int) -> str | None:
@@ -167,7 +176,8 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         return url
 
     @limited
-    def _head(self, key: str) -> Any:
+    def head(self, key: str) -> Any:
+        """S3's answer about one object. Raises FileNotFoundError."""
         try:
             with store_errors():
                 return self.s3_client.head_object(Bucket=self.bucket_name, Key=key)
@@ -185,13 +195,16 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         except BotoCoreError as error:
             raise StoreUnavailable(f"S3 can't be used: {type(error).__name__}") from None
 
-    def _pages(self, operation: str, name: str, paging: Mapping[str, int]) -> Iterator[Any]:
-        paginator = self.s3_client.get_paginator(operation)
-        for page in paginator.paginate(Bucket=self.bucket_name, PaginationConfig=paging):
-            yield from page.get(name, ())
+    def pages(self, operation: str, name: str, more: Mapping[str, Any]) -> Iterator[Any]:
+        """Everything that a list has, page by page. Raises :class:`StoreError`."""
+        with store_errors():
+            paginator = self.s3_client.get_paginator(operation)
+            for page in paginator.paginate(Bucket=self.bucket_name, **more):
+                yield from page.get(name, ())
 
     @limited
-    def _delete_page(self, page: list[str]) -> list[str]:
+    def delete_page(self, page: list[str]) -> list[str]:
+        """Remove up to 1,000 objects; returns those that could not be, and why."""
         doomed = {"Objects": [{"Key": key} for key in page], "Quiet": True}
         with store_errors():
             try:

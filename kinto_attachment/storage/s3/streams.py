@@ -17,6 +17,54 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def about_file(
+    storage: "S3FileStorage", token: str, mimetype: str, filename: str, private: bool
+) -> dict[str, Any]:
+    """What is stored with a file.
+
+    :param token: by which its writer knows it, when S3's answer is lost.
+    """
+    about: dict[str, Any] = {"Metadata": {WRITER: token}}
+    if mimetype:
+        about["ContentType"] = mimetype
+    if filename:
+        about["ContentDisposition"] = disposition(filename, mimetype)
+    if storage.acl and not private:
+        about["ACL"] = storage.acl
+    if storage.cache_control and not private:
+        about["CacheControl"] = storage.cache_control
+    return about
+
+
+def create(storage: "S3FileStorage", operation: str, what: Mapping[str, Any]) -> None:
+    """Publish a file, never over another one.
+
+    Stores that know no conditional writes are asked before: keys are never used twice, so
+    nothing can come between.
+    """
+    call = getattr(storage.s3_client, operation)
+    if storage.knows_conditions:
+        try:
+            call(**what, IfNoneMatch="*")
+            return
+        except ClientError as error:
+            if status_of(error) != 501:
+                raise
+        storage.knows_conditions = False
+        logger.info("The store knows no conditional writes: it is asked before each one.")
+    if _is_taken(storage, what["Key"]):
+        raise FileExistsError(f"{what['Key']} is taken")
+    call(**what)
+
+
+def _is_taken(storage: "S3FileStorage", key: str) -> bool:
+    try:
+        storage.head(key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class S3Writer(PartWriter):
     """One ``PutObject``, or a multipart upload that is sent part after part."""
 
@@ -26,21 +74,13 @@ class S3Writer(PartWriter):
         super().__init__()
         self._storage = storage
         self._where = {"Bucket": storage.bucket_name, "Key": key}
-        self._about: dict[str, Any] = {"Metadata": {WRITER: self._token}}
-        if mimetype:
-            self._about["ContentType"] = mimetype
-        if filename:
-            self._about["ContentDisposition"] = disposition(filename, mimetype)
-        if storage.acl and not private:
-            self._about["ACL"] = storage.acl
-        if storage.cache_control and not private:
-            self._about["CacheControl"] = storage.cache_control
+        self._about = about_file(storage, self._token, mimetype, filename, private)
         self._upload_id = ""
         self._parts: list[dict[str, Any]] = []
 
     def _put(self, content: bytearray) -> None:
         with store_errors():
-            self._create("put_object", {**self._about, "Body": content})
+            create(self._storage, "put_object", {**self._where, **self._about, "Body": content})
 
     def _begin(self) -> None:
         with store_errors():
@@ -58,7 +98,7 @@ class S3Writer(PartWriter):
     def _complete(self) -> None:
         what = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": self._parts}}
         with store_errors():
-            self._create("complete_multipart_upload", what)
+            create(self._storage, "complete_multipart_upload", {**self._where, **what})
 
     def _drop(self) -> None:
         with store_errors():
@@ -69,26 +109,6 @@ class S3Writer(PartWriter):
             found = self._storage.s3_client.head_object(**self._where)
         token: str | None = found["Metadata"].get(WRITER)
         return token
-
-    def _create(self, operation: str, what: Mapping[str, Any]) -> None:
-        """Publish the file, never over another one.
-
-        Stores that know no conditional writes are asked before: keys are never used twice, so
-        nothing can come between.
-        """
-        call = getattr(self._storage.s3_client, operation)
-        if self._storage.knows_conditions:
-            try:
-                call(**self._where, **what, IfNoneMatch="*")
-                return
-            except ClientError as error:
-                if status_of(error) != 501:
-                    raise
-            self._storage.knows_conditions = False
-            logger.info("The store knows no conditional writes: it is asked before each one.")
-        if self._storage.exists(self._where["Key"]):
-            raise FileExistsError(f"{self._where['Key']} is taken")
-        call(**self._where, **what)
 
 
 class S3Reader:
