@@ -9,7 +9,6 @@ line (agreement/reconciling.py). 5: the transaction ends, and with it goes what 
 from functools import partial
 from typing import Any
 
-import transaction
 from pyramid.httpexceptions import HTTPAccepted, HTTPBadRequest, HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
@@ -24,6 +23,7 @@ from kinto_attachment.http.received import bodies, forms, raw_files
 from kinto_attachment.http.received.pace import Pace
 from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records.refusing import refuse_in_batch
+from kinto_attachment.rows.apart import give_back_connection
 from kinto_attachment.settings import Policy
 from kinto_attachment.storage import StoreSilent
 from kinto_attachment.targets import Target
@@ -39,7 +39,7 @@ def post(request: Request) -> Any:
     of_body = bodies.expected_digest(request, "Content-Digest")
 
     policy = _look_before(request, forms.OVERHEAD)
-    body = bodies.Body(request, _pace(request))
+    body = bodies.Body(request, pace_of(request))
     stored: StoredAttachment | None = None
     fields: dict[str, dict[str, Any]] = {}
     for part in forms.parts(body, content_type):
@@ -64,7 +64,7 @@ def put(request: Request) -> Any:
     of_body = bodies.expected_digest(request, "Content-Digest")
 
     policy = _look_before(request, overhead=0)
-    part = raw_files.part(request, bodies.Body(request, _pace(request)))
+    part = raw_files.part(request, bodies.Body(request, pace_of(request)))
     stored = _store(request, part, policy, of_file or of_body)
     _check_digest(of_body, bytes.fromhex(stored.attachment.hash))
     return _hand_over(request, stored, {})
@@ -80,9 +80,9 @@ def _look_before(request: Request, overhead: int) -> Policy:
     preconditions.check(request, request.context.current_object)
     policy = plugin.settings.policy_for(*target.place)
     _check_announced_size(request, policy.max_size_bytes, overhead)
-    _give_back_connection(request)
+    give_back_connection()
     plugin.custody.check()  # The store may hang, and no database connection with it.
-    _give_back_connection(request)
+    give_back_connection()
     return policy
 
 
@@ -156,23 +156,10 @@ def _check_announced_size(request: Request, limit: int, overhead: int) -> None:
         raise Refused("too_large", limit=limit)
 
 
-def _pace(request: Request) -> Pace:
+def pace_of(request: Request) -> Pace:
+    """How fast a body has to come."""
     settings = Plugin.of(request).settings
     return Pace(settings.least_rate, settings.least_rate_grace)
-
-
-def _give_back_connection(request: Request) -> None:
-    """End the transaction that checked the permission.
-
-    Otherwise each slow upload holds a database connection, and locks, for as long as its body
-    takes, or the store: a server may have the body in memory already, but not the store.
-    Kinto's after-commit hook, set when the request came in, moves to the new transaction.
-    """
-    hooks = list(transaction.get().getAfterCommitHooks())
-    transaction.abort()
-    renewed = transaction.begin()
-    for hook, args, kwargs in hooks:
-        renewed.addAfterCommitHook(hook, args, kwargs)
 
 
 def _is_html_form(request: Request) -> bool:

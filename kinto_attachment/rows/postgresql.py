@@ -112,13 +112,13 @@ class PostgreSQLRows:
         """
         may_look = "SELECT has_function_privilege('pg_control_system()', 'EXECUTE') AS may"
         cluster = "(SELECT CAST(system_identifier AS text) FROM pg_control_system())"
-        if not self._read(may_look)[0].may:
+        if not self.read(may_look)[0].may:
             cluster = "'unknown'"
         statement = f"""
         SELECT {cluster} AS cluster, CAST(oid AS bigint) AS number, datname AS name
           FROM pg_database WHERE datname = current_database()
         """
-        (row,) = self._read(statement)
+        (row,) = self.read(statement)
         return {"cluster": row.cluster, "database": row.number, "name": row.name}
 
     # Links
@@ -130,7 +130,7 @@ class PostgreSQLRows:
          WHERE o.resource_name = 'attachments' AND o.parent_id = ANY(CAST(:parents AS text[]))
         """
         parents = [f"{State.HELD}{uri}" for uri in record_uris]
-        return _links(self._read(statement, parents=parents)) if parents else []
+        return _links(self.read(statement, parents=parents)) if parents else []
 
     def to_files(self, file_ids: Collection[str]) -> list[Link]:
         """The links to these files."""
@@ -138,7 +138,7 @@ class PostgreSQLRows:
         SELECT {_LINK} FROM objects o WHERE o.id = ANY(CAST(:ids AS text[])) AND {_OURS}
          ORDER BY o.id, o.parent_id
         """
-        return _links(self._read(statement, ids=list(file_ids))) if file_ids else []
+        return _links(self.read(statement, ids=list(file_ids))) if file_ids else []
 
     def held(self, file_ids: Collection[str]) -> set[str]:
         """Those of these files that a record names or that are kept."""
@@ -147,7 +147,7 @@ class PostgreSQLRows:
          WHERE EXISTS (SELECT 1 FROM objects o WHERE o.id = wanted.id
                           AND {_HELD_ROWS})
         """
-        return {row.id for row in self._read(statement, ids=list(file_ids))} if file_ids else set()
+        return {row.id for row in self.read(statement, ids=list(file_ids))} if file_ids else set()
 
     def collections_with(self, file_id: str) -> list[str]:
         """The URIs of the collections that hold the file."""
@@ -157,7 +157,7 @@ class PostgreSQLRows:
            AND o.parent_id >= '/attached/' AND o.parent_id < '/attached0'
          ORDER BY uri
         """
-        return [row.uri for row in self._read(statement, id=file_id)]
+        return [row.uri for row in self.read(statement, id=file_id)]
 
     def sources(
         self, file_id: str, collection_uris: Collection[str] | None, most: int, value: Any = None
@@ -181,7 +181,7 @@ class PostgreSQLRows:
             "value": None if value is None else json.dumps(value),
             "most": most,
         }
-        return _links(self._read(statement, **wanted))
+        return _links(self.read(statement, **wanted))
 
     def below(self, uri: str) -> Iterator[list[Link]]:
         """The links below a bucket or a collection, page by page."""
@@ -203,7 +203,7 @@ class PostgreSQLRows:
          WHERE {_HELD_ROWS}
          ORDER BY o.id, split_part(o.parent_id, '/', 2), {_COLLECTION}, o.parent_id
         """
-        while page := _links(self._read(statement, after=after)):
+        while page := _links(self.read(statement, after=after)):
             after = page[-1].file_id
             yield [list(links) for _, links in groupby(page, lambda link: link.file_id)]
 
@@ -214,12 +214,12 @@ class PostgreSQLRows:
           FROM (SELECT max(CAST(o.data->>'size' AS bigint)) AS size FROM objects AS o
                  WHERE {_HELD_ROWS} GROUP BY o.id) AS f
         """
-        (row,) = self._read(statement)
+        (row,) = self.read(statement)
         return int(row.files), int(row.bytes)
 
     def any_links(self) -> bool:
         """Whether there is a link at all."""
-        return bool(self._read(f"SELECT 1 FROM objects o WHERE {_OURS} LIMIT 1"))
+        return bool(self.read(f"SELECT 1 FROM objects o WHERE {_OURS} LIMIT 1"))
 
     def lock(self, file_ids: Collection[str] | None) -> str | None:
         """Take the advisory locks of these files; returns the transaction's id, if it has one.
@@ -237,7 +237,7 @@ class PostgreSQLRows:
                current_setting('transaction_isolation') AS isolation
           FROM unnest(CAST(:shares AS int[])) AS share
         """
-        rows = self._read(statement, kind=FILES, shares=sorted(shares)) if shares else []
+        rows = self.read(statement, kind=FILES, shares=sorted(shares)) if shares else []
         if rows and rows[0].isolation == "repeatable read":
             # It shows what was before the lock: whoever looks then may see a file that is gone.
             raise BackendError(message=ISOLATION)
@@ -255,7 +255,7 @@ class PostgreSQLRows:
         """
         once = {(link.file_id, link.parent): link for link in links}.values()
         if once:
-            self._write(statement, resource=RESOURCE, **_columns(once))
+            self.write(statement, resource=RESOURCE, **_columns(once))
 
     def remove(self, links: Collection[Link]) -> tuple[list[Link], set[str]]:
         """Remove links that still say the same; returns them, and which files others hold."""
@@ -269,7 +269,7 @@ class PostgreSQLRows:
         """
         if not links:
             return [], set()
-        rows = self._write(statement, **_columns(links))
+        rows = self.write(statement, **_columns(links))
         gone = {(row.id, row.parent_id) for row in rows}
         removed = [link for link in links if (link.file_id, link.parent) in gone]
         return removed, self.held({link.file_id for link in removed})
@@ -284,7 +284,7 @@ class PostgreSQLRows:
             SELECT 1 FROM {_GIVEN} JOIN objects r ON {_RECORD}
              ORDER BY r.parent_id, r.id FOR UPDATE OF r
             """
-            self._read(statement, **given)
+            self.read(statement, **given)
         own = "TRUE" if self._commits_each_step else _OWN
         statement = f"""
         SELECT 'record' AS kind, r.id, r.parent_id, 0 AS modified,
@@ -295,7 +295,7 @@ class PostgreSQLRows:
         SELECT 'link', {_LINK}, FALSE, FALSE FROM objects o
          WHERE o.resource_name = 'attachments' AND o.parent_id = ANY(CAST(:links AS text[]))
         """
-        rows = self._read(statement, links=[f"{State.HELD}{t.uri}" for t in targets], **given)
+        rows = self.read(statement, links=[f"{State.HELD}{t.uri}" for t in targets], **given)
         records = [_record(row) for row in rows if row.kind == "record"]
         links = _links([row for row in rows if row.kind == "link"])
         return TouchedRows({record.target.uri: record for record in records}, links)
@@ -312,7 +312,7 @@ class PostgreSQLRows:
             return targets_in(record_ids, collection_uris)
         if not record_ids:
             return []
-        return [_target(row) for row in self._read(statement, ids=list(record_ids))]
+        return [_target(row) for row in self.read(statement, ids=list(record_ids))]
 
     def values(self, record_uris: Collection[str]) -> dict[str, Any]:
         """The ``attachment`` of each of these records, by URI."""
@@ -321,7 +321,7 @@ class PostgreSQLRows:
           FROM {_GIVEN} JOIN objects r ON {_RECORD} WHERE NOT r.deleted
         """
         given = _given([Target.of_uri(uri) for uri in record_uris])
-        rows = self._read(statement, **given) if record_uris else []
+        rows = self.read(statement, **given) if record_uris else []
         return {_target(row).uri: row.data["value"] for row in rows}
 
     def records_with_attachment(self) -> Iterator[list[RecordRow]]:
@@ -336,7 +336,7 @@ class PostgreSQLRows:
          ORDER BY r.id, r.parent_id LIMIT {PAGE}
         """
         last: tuple[str, str] = ("", "")
-        while rows := self._read(statement, id=last[0], parent=last[1]):
+        while rows := self.read(statement, id=last[0], parent=last[1]):
             last = rows[-1].id, rows[-1].parent_id
             yield [_record(row) for row in rows]
 
@@ -347,19 +347,19 @@ class PostgreSQLRows:
          WHERE r.resource_name = 'record' AND NOT r.deleted
            AND r.data -> 'attachment' ->> 'location' = ANY(CAST(:wanted AS text[]))
         """
-        rows = self._read(statement, wanted=list(wanted)) if wanted else []
+        rows = self.read(statement, wanted=list(wanted)) if wanted else []
         return {row.location for row in rows}
 
     def lock_record(self, target: Target) -> LockedRecord | None:
         """The record, which others can't write now; None where there is none."""
         share = zlib.crc32(target.uri.encode()) - 2**31  # A signed integer of 32 bits.
-        self._read("SELECT pg_advisory_xact_lock(:kind, :share)", kind=RECORDS, share=share)
+        self.read("SELECT pg_advisory_xact_lock(:kind, :share)", kind=RECORDS, share=share)
         statement = """
         SELECT data, as_epoch(last_modified) AS last_modified FROM objects
          WHERE id = :id AND parent_id = :parent AND resource_name = 'record' AND NOT deleted
            FOR UPDATE
         """
-        rows = self._read(statement, id=target.record_id, parent=target.collection_uri)
+        rows = self.read(statement, id=target.record_id, parent=target.collection_uri)
         if not rows:
             return None
         return LockedRecord(record_field.value_of(rows[0].data), rows[0].last_modified)
@@ -371,7 +371,7 @@ class PostgreSQLRows:
         SELECT 1 FROM objects
          WHERE id = :id AND parent_id = :parent AND resource_name = :name AND NOT deleted
         """
-        return bool(self._read(statement, id=object_id, parent=parent, name=plural[:-1]))
+        return bool(self.read(statement, id=object_id, parent=parent, name=plural[:-1]))
 
     def share_parents(self, collection_uris: Collection[str]) -> None:
         """Keep others from deleting these collections and their buckets."""
@@ -380,7 +380,7 @@ class PostgreSQLRows:
           FROM unnest(CAST(:shares AS int[])) AS share
         """
         if collection_uris:
-            self._read(statement, kind=BUCKETS, shares=_bucket_shares(collection_uris))
+            self.read(statement, kind=BUCKETS, shares=_bucket_shares(collection_uris))
 
     def lock_parents(self, uris: Collection[str] | None) -> None:
         """Keep others from writing files into these buckets."""
@@ -388,7 +388,7 @@ class PostgreSQLRows:
         SELECT pg_advisory_xact_lock(:kind, share) FROM unnest(CAST(:shares AS int[])) AS share
         """
         shares = list(range(SHARES)) if uris is None else _bucket_shares(uris)
-        self._read(statement, kind=BUCKETS, shares=shares)
+        self.read(statement, kind=BUCKETS, shares=shares)
 
     def existing(self, collection_uris: Collection[str]) -> set[str]:
         """Those of these collections that exist, with their buckets."""
@@ -402,7 +402,7 @@ class PostgreSQLRows:
         """
         split = [uri.rsplit("/collections/", 1) for uri in collection_uris]
         given = {"buckets": [bucket for bucket, _ in split], "ids": [id_ for _, id_ in split]}
-        return {row.uri for row in self._read(statement, **given)} if split else set()
+        return {row.uri for row in self.read(statement, **given)} if split else set()
 
     def drop_left_behind(self, uri: str) -> None:
         """Delete the records below what was deleted."""
@@ -411,7 +411,7 @@ class PostgreSQLRows:
            AND (parent_id = :uri OR parent_id >= :first AND parent_id < :behind)
         """
         below = f"{uri}/"
-        self._write(statement, uri=uri, first=below, behind=_behind(below))
+        self.write(statement, uri=uri, first=below, behind=_behind(below))
 
     def _pages(self, prefix: str) -> Iterator[list[Link]]:
         """In the order of parents, which an index has; an empty page is the end, since nothing
@@ -425,16 +425,16 @@ class PostgreSQLRows:
         last = prefix, ""
         where = {"behind": _behind(prefix)}
         while page := _links(
-            self._read(statement, first=last[0], parent=last[0], id=last[1], **where)
+            self.read(statement, first=last[0], parent=last[0], id=last[1], **where)
         ):
             last = page[-1].parent, page[-1].file_id
             yield page
 
-    def _read(self, statement: str, **values: Any) -> Sequence[Any]:
+    def read(self, statement: str, **values: Any) -> Sequence[Any]:
         """Execute one statement: in Kinto's transaction, or in that of :meth:`atomically`."""
         return self._execute(statement, values, readonly=True)
 
-    def _write(self, statement: str, **values: Any) -> Sequence[Any]:
+    def write(self, statement: str, **values: Any) -> Sequence[Any]:
         """The same; Kinto's session has to know that there is something to commit."""
         return self._execute(statement, values, readonly=False)
 

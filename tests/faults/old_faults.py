@@ -375,7 +375,7 @@ def records_are_not_locked() -> None:
         SELECT data, as_epoch(last_modified) AS last_modified FROM objects
          WHERE id = :id AND parent_id = :parent AND resource_name = 'record' AND NOT deleted
         """
-        rows = self._read(statement, id=target.record_id, parent=target.collection_uri)
+        rows = self.read(statement, id=target.record_id, parent=target.collection_uri)
         found = [LockedRecord(row.data.get("attachment"), row.last_modified) for row in rows]
         return found[0] if found else None
 

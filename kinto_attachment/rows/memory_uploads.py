@@ -1,0 +1,76 @@
+"""Unfinished uploads in Kinto's memory."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from kinto.core.storage import StorageBase
+from kinto.core.storage.exceptions import ObjectNotFoundError
+
+from kinto_attachment.rows.interface import PAGE
+from kinto_attachment.rows.memory import MemoryRows
+from kinto_attachment.rows.uploads import PREFIX, RESOURCE, Status, Upload, Usage
+from kinto_attachment.targets import Target
+
+
+class MemoryUploadRows:
+    """By Kinto's own storage, under the lock that links have, too."""
+
+    def __init__(self, storage: StorageBase) -> None:
+        self._storage = storage
+
+    def atomically(self) -> AbstractContextManager[object]:
+        """Under the one lock."""
+        return MemoryRows(self._storage).atomically()
+
+    def get(self, target: Target, upload_id: str, lock: bool = False) -> Upload | None:
+        """The upload."""
+        try:
+            found = self._storage.get(
+                resource_name=RESOURCE, parent_id=f"{PREFIX}{target.uri}", object_id=upload_id
+            )
+        except ObjectNotFoundError:
+            return None
+        return Upload.of_row(upload_id, found)
+
+    def write(self, upload: Upload) -> None:
+        """Kinto's ``update`` also creates."""
+        self._storage.update(
+            resource_name=RESOURCE,
+            parent_id=upload.parent,
+            object_id=upload.id,
+            obj=upload.row(),
+        )
+
+    def remove(self, upload: Upload) -> None:
+        """Without a tombstone."""
+        with contextlib.suppress(ObjectNotFoundError):
+            self._storage.delete(
+                resource_name=RESOURCE,
+                parent_id=upload.parent,
+                object_id=upload.id,
+                with_deleted=False,
+            )
+
+    def lock_usage(self, user_id: str | None) -> None:
+        """Nothing to lock: there is one lock."""
+
+    def usage(self, user_id: str | None, collection_uri: str) -> Usage:
+        """What is unfinished."""
+        now = time.time()
+        found = [u for u in self._all() if u.status is Status.OPEN and u.expires > now]
+        own = [u for u in found if u.user_id == user_id]
+        if user_id is None:
+            own = [u for u in own if u.target.collection_uri == collection_uri]
+        return Usage(len(own), sum(upload.size(now) for upload in found))
+
+    def everything(self) -> Iterator[list[Upload]]:
+        """All of them."""
+        found = self._all()
+        for start in range(0, len(found), PAGE):
+            yield found[start : start + PAGE]
+
+    def _all(self) -> list[Upload]:
+        rows = self._storage.list_all(resource_name=RESOURCE, parent_id=f"{PREFIX}/*")
+        return [Upload.of_row(row["id"], row) for row in rows]
