@@ -47,9 +47,15 @@ Handler = Callable[[Request], Response]
 """What a tween is made from, and what it is."""
 
 KEY = "kinto_attachment.errand"
-_PATH = re.compile(r"(/v\d+/buckets/[^/]+/collections/[^/]+/records/[^/]+)/attachment$")
+_PATH = re.compile(
+    r"(/v\d+/buckets/[^/]+/collections/[^/]+/records/[^/]+)/attachment(/uploads(?:/[^/]+)?)?$"
+)
 """To be matched, as Pyramid matches its routes: ``$`` lets a line break follow, ``fullmatch``
 would not."""
+
+WHOLE, IN_PARTS = ("POST", "PUT", "DELETE"), ("POST", "PATCH")
+"""Methods of requests for a file, and of those for an upload in several requests, that may end in
+a record that is written."""
 
 OF_FRAMEWORKS = ("webob.", "bfg.", "pyramid.")
 """How the names begin that Pyramid and WebOb add to the environ of a request."""
@@ -64,6 +70,10 @@ class Errand:
     :param change: what the record's PUT or PATCH will say.
     :param exists: whether the record existed when it was last looked at.
     :param passing: whether what failed last was a conflict that passes.
+    :param lets_go: whether the file goes if its record was not written in the end; False for
+        one of an upload that may go on.
+    :param before: done before the record is written, in its transaction; may raise.
+    :param after: done once the record is written, in its transaction; may raise.
     :param answer: makes the client's response of the first one, which has the headers of our
         own URL, and of Kinto's answer for the record.
     """
@@ -74,6 +84,9 @@ class Errand:
     change: dict[str, Any] | None = None
     exists: bool = False
     passing: bool = False
+    lets_go: bool = True
+    before: Callable[[], None] = field(default=lambda: None)
+    after: Callable[[], None] = field(default=lambda: None)
     answer: Callable[[Request, Response, Response], Response] = field(
         default=lambda request, response, answer: answer
     )
@@ -157,7 +170,7 @@ def tween_factory(handler: Handler, registry: "Registry") -> Handler:
 
     def tween(request: Request) -> Response:
         path = _PATH.match(request.environ["PATH_INFO"])
-        if path is None or request.method not in ("POST", "PUT", "DELETE"):
+        if path is None or request.method not in (IN_PARTS if path[2] else WHOLE):
             return handler(request)
         environ = {k: v for k, v in request.environ.items() if not k.startswith(OF_FRAMEWORKS)}
         errand = request.environ[KEY] = Errand(environ, path[1])
@@ -209,7 +222,7 @@ def _send(request: Request, errand: Errand, again: Request) -> Response:
 def _let_go(registry: "Registry", errand: Errand) -> None:
     """What is in hand when all is over, and no record has it, goes."""
     incoming = errand.incoming
-    if incoming and incoming.fate is Fate.OPEN:
+    if incoming and errand.lets_go and incoming.fate is Fate.OPEN:
         intake.forget(Plugin.of_registry(registry).store, incoming.key)
 
 

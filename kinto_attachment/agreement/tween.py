@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kinto.core.events import ResourceChanged
 from pyramid.config import Configurator
 from pyramid.events import BeforeTraversal, ContextFound
+from pyramid.httpexceptions import HTTPBadRequest
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.tweens import EXCVIEW
@@ -63,8 +64,13 @@ def tween_factory(handler: Handler, registry: "Registry") -> Handler:
         errand = Errand.of(request)
         with _turn(request, errand):
             try:
+                writes = errand is not None and errand.change is not None
+                if errand is not None and writes:
+                    errand.before()
                 response = _handled(handler, request, touched, rolls_back)
                 settle(request, touched, errand)
+                if errand is not None and writes and response.status_code < HTTPBadRequest.code:
+                    errand.after()
             except BaseException as error:
                 if errand is not None:
                     errand.note(error)

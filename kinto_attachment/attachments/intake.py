@@ -65,6 +65,18 @@ def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> 
     :raises Refused: extension or content.
     """
     filename, mimetype = name_and_type(part, target, policy, head)
+    check(filename, mimetype, policy, head)
+    file_id = keys.new_id(within_name=bool(policy.filename_pattern))
+    key = key_for(file_id, filename, target, policy)
+    charset = charsets.declared(part.mimetype, mimetype)
+    return Plan(file_id, key, target, filename, mimetype, charset, policy)
+
+
+def check(filename: str, mimetype: str, policy: Policy, head: bytes | None) -> None:
+    """See that a file may be stored, by its name and its first bytes.
+
+    :raises Refused: extension or content.
+    """
     suffix = keys.extension(filename)
     if not policy.allows(suffix):
         allowed = ", ".join(sorted(policy.extensions or ()))
@@ -73,10 +85,6 @@ def plan(part: FilePart, head: bytes | None, target: Target, policy: Policy) -> 
     if found:
         called, content = found
         raise Refused("content_differs", filename=filename, content=content, mimetype=called)
-    file_id = keys.new_id(within_name=bool(policy.filename_pattern))
-    key = key_for(file_id, filename, target, policy)
-    charset = charsets.declared(part.mimetype, mimetype)
-    return Plan(file_id, key, target, filename, mimetype, charset, policy)
 
 
 def receive(

@@ -194,6 +194,97 @@ REFUSALS = {
         " chunked body is taken where the WSGI server tells its end (gunicorn, waitress), in a"
         " form, and with a digest.",
     ),
+    "uploads_off": Row(
+        *_INVALID,
+        "Uploads in several requests are off here ({why}): send the file whole, by POST or PUT to"
+        " the record's /attachment.",
+        "An upload in several requests is begun, and the setting `uploads` is off, or the store"
+        " can't keep a part of a file.",
+    ),
+    "upload_version": Row(
+        412,
+        "INVALID_PARAMETERS",
+        "This version of the protocol is not known here: send Tus-Resumable: 1.0.0, or"
+        " Upload-Draft-Interop-Version: 8 or 6.",
+        "`Tus-Resumable` is missing or another one than `1.0.0`, or `Upload-Draft-Interop-Version`"
+        " is neither 6 nor 8.",
+    ),
+    "upload_header": Row(
+        *_INVALID,
+        "{header} is not understood: {why}.",
+        "A header of an upload in several requests can't be read, or is too long.",
+    ),
+    "upload_length": Row(
+        *_INVALID,
+        "The upload has {length} bytes: no other Upload-Length can be given, and no more bytes.",
+        "`Upload-Length` differs from the one before, or more bytes come than it says.",
+    ),
+    "upload_offset": Row(
+        409,
+        "CONSTRAINT_VIOLATED",
+        "The upload goes on at byte {offset}: send the bytes from there.",
+        "`Upload-Offset` is not where the upload goes on.",
+    ),
+    "upload_taken_over": Row(
+        409,
+        "CONSTRAINT_VIOLATED",
+        "Another request has taken this upload over: ask by HEAD where it goes on.",
+        "A later request for the same upload came while this one was under way.",
+    ),
+    "upload_finished": Row(
+        409,
+        "CONSTRAINT_VIOLATED",
+        "The upload is finished, and its file is the record's: delete the attachment instead.",
+        "A finished upload is deleted.",
+    ),
+    "upload_unknown": Row(
+        404,
+        "MISSING_RESOURCE",
+        "There is no such upload for this user: begin a new one.",
+        "There never was such an upload, somebody else began it, or it ended long ago.",
+    ),
+    "upload_gone": Row(
+        410,
+        "MISSING_RESOURCE",
+        "This upload has expired, or was refused: begin a new one.",
+        "The upload expired, or was refused for good.",
+    ),
+    "upload_type": Row(
+        415,
+        "INVALID_PARAMETERS",
+        "A part of an upload has the Content-Type {wanted}.",
+        "A `PATCH` has another `Content-Type` than its protocol wants.",
+    ),
+    "upload_checksum": Row(
+        460,
+        "INVALID_POSTED_DATA",
+        "The bytes have another checksum than Upload-Checksum says, and were dropped: send them"
+        " again.",
+        "`Upload-Checksum` differs.",
+    ),
+    "upload_differs": Row(
+        *_POSTED,
+        "The last byte is another one than was sent before: begin a new upload.",
+        "The last byte of an upload is sent once more, and is another one.",
+    ),
+    "checked_part_too_large": Row(
+        413,
+        "INVALID_PARAMETERS",
+        "A part that is sent with a checksum has at most {limit} bytes: send smaller ones.",
+        "A part with a checksum, which is held back until it is checked, is too large.",
+    ),
+    "too_many_uploads": Row(
+        429,
+        "INVALID_PARAMETERS",
+        "There are {limit} unfinished uploads already: finish or delete one, or wait.",
+        "`max_uploads_per_user` is reached.",
+    ),
+    "no_space_unfinished": Row(
+        507,
+        "BACKEND",
+        "Unfinished uploads take all the space that they may: retry later.",
+        "`max_unfinished_bytes` is reached.",
+    ),
     "no_attachment": Row(
         404,
         "MISSING_RESOURCE",

@@ -2,7 +2,15 @@
 
 from pyramid.config import Configurator
 
-INCLUDED = ("openapi", "received.draining", "default_bucket", "routes", "signed_urls", "gauges")
+INCLUDED = (
+    "openapi",
+    "received.draining",
+    "default_bucket",
+    "routes",
+    "upload_routes",
+    "signed_urls",
+    "gauges",
+)
 
 
 def includeme(config: Configurator) -> None:

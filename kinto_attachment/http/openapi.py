@@ -124,10 +124,13 @@ _MEANINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "408": ("The body came too slowly: send it again.", _REFUSED),
     "409": ("Changed by somebody else at the same time: retry.", _REFUSED),
     "411": ("Content-Length is missing.", _REFUSED),
+    "410": ("The upload has expired, or was refused: begin a new one.", _REFUSED),
     "412": ("The record was modified meanwhile.", _REFUSED),
     "413": ("The file is too large; the message has the limit in bytes.", _REFUSED),
     "415": ("Not multipart/form-data, or with a Content-Encoding.", _REFUSED),
     "416": ("The range lies outside of the file.", {**_OF_FILE, **_REFUSED}),
+    "429": ("There are too many unfinished uploads.", _LATER),
+    "460": ("The bytes have another checksum: send them again.", _REFUSED),
     "503": ("Records or files can't be reached: retry later.", _LATER),
     "507": ("The store has no space left: retry later.", _LATER),
     "default": ("Another error, in Kinto's format.", _REFUSED),
@@ -140,13 +143,89 @@ def _responses(statuses: str, **special: Any) -> dict[str, Any]:
     return {**described, **{code.lstrip("_"): answer for code, answer in special.items()}}
 
 
-_UPLOAD = "200 201 303 400 401 403 404 405 408 409 411 412 413 503 507"
+_UPLOAD = "200 201 303 400 401 403 404 405 408 409 411 412 413 429 503 507"
+_IN_PARTS = "400 401 403 404 405 408 409 411 412 413 415 429 460 503 507"
 _DOWNLOAD = {
     # Files of any type, and errors. Some generators know no "*/*", and take what comes first.
     "produces": ["application/octet-stream", "application/json", "*/*"],
     "parameters": _CONDITIONS,
 }
+_TUS = _parameter("Tus-Resumable", "header", "1.0.0; without it the IETF's draft is spoken")
+_PART: dict[str, Any] = {
+    "consumes": ["application/offset+octet-stream", "application/partial-upload"],
+    "parameters": [
+        _TUS,
+        _parameter("Upload-Offset", "header", "where the bytes begin", required=True),
+        _parameter("Upload-Complete", "header", "of the draft: ?1 with the last bytes, else ?0"),
+        _parameter("Upload-Length", "header", "bytes of the whole file, where it was not told"),
+        _parameter("Upload-Checksum", "header", "of tus: sha1 or sha256, and Base64"),
+        _parameter("Content-Digest", "header", "of the draft: sha-256=:<base64>:"),
+        {
+            "name": "bytes",
+            "in": "body",
+            "required": True,
+            "schema": {"type": "string", "format": "binary"},
+        },
+    ],
+    "responses": _responses(
+        f"200 201 410 {_IN_PARTS}",
+        _204={
+            "description": "The bytes are stored.",
+            "headers": _headers(Upload_Offset="how far it has come", Upload_Expires="a date"),
+        },
+    ),
+}
+_STANDING = {
+    "headers": _headers(
+        Upload_Offset="how far it has come",
+        Upload_Length="bytes of the whole file, where it is known",
+        Upload_Limit="of the draft",
+        Upload_Expires="of tus",
+        Upload_Metadata="of tus, as they were sent",
+    )
+}
 OPERATIONS: dict[str, dict[str, Any]] = {
+    "create_upload": {
+        "consumes": ["application/offset+octet-stream"],
+        "parameters": [
+            *_PRECONDITIONS,
+            _DIGEST,
+            _parameter("Tus-Resumable", "header", "1.0.0", required=True),
+            _parameter("Upload-Length", "header", "bytes of the whole file"),
+            _parameter("Upload-Defer-Length", "header", "1 where they are told later"),
+            _parameter("Upload-Metadata", "header", "filename <base64>,filetype <base64>"),
+        ],
+        "responses": _responses(
+            _IN_PARTS,
+            _201={
+                "description": "The upload has begun.",
+                "headers": _headers(Location="URL of the upload", Upload_Expires="a date"),
+            },
+        ),
+    },
+    "head_upload": {
+        "parameters": [_TUS],
+        "responses": _responses(
+            "400 401 403 404 410 412 503",
+            _200={"description": "How far it has come.", **_STANDING},
+            _204={"description": "The same, by the draft.", **_STANDING},
+        ),
+    },
+    "append_upload": _PART,
+    "override_upload": {
+        **_PART,
+        "parameters": [
+            _parameter("X-HTTP-Method-Override", "header", "PATCH or DELETE", required=True),
+            *_PART["parameters"],
+        ],
+    },
+    "delete_upload": {
+        "parameters": [_TUS],
+        "responses": _responses(
+            "400 401 403 404 405 409 410 412 503",
+            _204={"description": "The upload is given up."},
+        ),
+    },
     "upload_attachment": {
         "consumes": ["multipart/form-data"],
         "parameters": [

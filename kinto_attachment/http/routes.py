@@ -16,6 +16,7 @@ from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.http import default_bucket, password_prompts, preconditions, uploads
+from kinto_attachment.http.in_parts import draft
 from kinto_attachment.http.sent import downloads
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import lookup, permissions, subrequests
@@ -40,6 +41,9 @@ EXPOSED = (
     "Accept-Ranges",
     "Content-Range",
     "Content-Disposition",
+    "Upload-Complete",
+    "Upload-Limit",
+    "Upload-Offset",
 )
 """Headers that scripts of other origins may read."""
 
@@ -55,8 +59,8 @@ def includeme(config: Configurator) -> None:
         tags=["Attachments"],
     )
     for method, view, operation_id in (
-        ("POST", uploads.post, "upload_attachment"),
-        ("PUT", uploads.put, "put_attachment"),
+        ("POST", draft.or_creation(uploads.post), "upload_attachment"),
+        ("PUT", draft.or_creation(uploads.put), "put_attachment"),
         ("GET", get, "get_attachment"),
         ("HEAD", get, "head_attachment"),
         ("DELETE", delete, "delete_attachment"),
@@ -77,9 +81,18 @@ def permission_context(request: Request) -> permissions.Context | permissions.Ow
     method = KINTO_METHOD.get(request.method, "GET")
     if method == "GET" and "file" in request.GET:
         target = _holder(request, target, request.GET["file"])
-    if method == "PUT" and default_bucket.followed(request) and not _has_parents(request, target):
-        return permissions.OwnersContext(request, target)
+    if method == "PUT":
+        return writing_context(request)
     return permissions.context(request, target, method)
+
+
+def writing_context(request: Request) -> permissions.Context | permissions.OwnersContext:
+    """Route factory: whatever Kinto requires to write the record."""
+    password_prompts.suppress(request)
+    target = target_of(request)
+    if default_bucket.followed(request) and not _has_parents(request, target):
+        return permissions.OwnersContext(request, target)
+    return permissions.context(request, target, "PUT")
 
 
 def _has_parents(request: Request, target: Target) -> bool:

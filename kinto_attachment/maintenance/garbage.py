@@ -18,6 +18,7 @@ import transaction
 
 from kinto_attachment import keys
 from kinto_attachment.attachments.adoption import PublishedLinks
+from kinto_attachment.maintenance import expired_uploads
 from kinto_attachment.maintenance.ceiling import Ceiling, exceeds
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.rows import rows_of
@@ -118,6 +119,7 @@ class Collector:
         self, registry: "Registry", grace: float, tick: Callable[[int], object] = lambda _: None
     ) -> None:
         plugin = Plugin.of_registry(registry)
+        self._registry = registry
         self._store = plugin.store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
@@ -174,6 +176,7 @@ class Collector:
             report.removed_files += 1
             tell(Garbage(UNNAMED, key))
         report.unfinished = self._store.remove_unfinished(self._unfinished_before())
+        report.unfinished += expired_uploads.remove(self._registry, self.before)
 
     def _unfinished_before(self) -> float:
         """Stores behind a network tell when an upload began, not when it was last written to."""
@@ -194,10 +197,11 @@ class Collector:
             raise StoreError("this backend can't list files")
         known = ((keys.id_of_key(file.key), file) for file in self._store.files())
         ours = ((file_id, file) for file_id, file in known if file_id)
+        living = expired_uploads.living(self._registry)
         while page := list(islice(ours, PAGE)):
             old = {file_id: f.key for file_id, f in page if f.modified < self.before}
             with transaction.manager:
-                held = self._rows.held(old)
+                held = self._rows.held(old) | living.keys()
             self._tick(len(page))
             yield (
                 [file for _, file in page],

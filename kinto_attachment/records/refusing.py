@@ -3,13 +3,30 @@
 import logging
 
 from kinto.core.errors import ERRORS, http_error
-from pyramid.httpexceptions import HTTPError, HTTPInternalServerError, status_map
+from pyramid.httpexceptions import (
+    HTTPClientError,
+    HTTPError,
+    HTTPException,
+    HTTPInternalServerError,
+    HTTPTooManyRequests,
+    status_map,
+)
 from pyramid.request import Request
 
 from kinto_attachment.attachments.refusals import REFUSALS, Refused
 from kinto_attachment.printable import printable
 
 logger = logging.getLogger(__name__)
+
+
+class HTTPChecksumMismatch(HTTPClientError):
+    """The status of tus (1.0, "Checksum") that HTTP has not."""
+
+    code = 460
+    title = "Checksum Mismatch"
+
+
+_STATUSES: dict[int, type[HTTPException]] = {**status_map, 460: HTTPChecksumMismatch}
 
 
 def as_http_error(
@@ -25,14 +42,15 @@ def as_http_error(
     row = REFUSALS[refused.reason]
     request.registry.metrics.count("attachment_refusals", unique=[("reason", refused.reason)])
     response = http_error(
-        status_map[row.status](),
+        _STATUSES[row.status](),
         errno=ERRORS[row.errno],
         message=str(refused),
         details={"reason": refused.reason, **refused.facts},
     )
-    if row.status >= HTTPInternalServerError.code:
+    if row.status >= HTTPInternalServerError.code or row.status == HTTPTooManyRequests.code:
         seconds = request.registry.settings["retry_after_seconds"]
         response.headers["Retry-After"] = str(seconds)
+    if row.status >= HTTPInternalServerError.code:
         _log(request, row.status, refused, cause or refused.__cause__)
     return response
 

@@ -42,6 +42,10 @@ class Settings:
     extra_base_url: str | None
     least_rate: int
     least_rate_grace: float
+    uploads: bool
+    upload_max_age: int
+    max_uploads_per_user: int
+    max_unfinished_bytes: int
     legacy_format: bool
     accept_unknown_metadata: bool
     sniff: bool

@@ -126,6 +126,32 @@ SETTINGS = (
         "Seconds that each 256 KiB of an upload may take beside what `least_rate` gives them.",
     ),
     Setting(
+        "uploads",
+        boolean,
+        False,
+        "Take files in several requests, which go on where they broke off: by tus 1.0, and by the"
+        " IETF's draft.",
+    ),
+    Setting(
+        "upload_max_age",
+        whole_number,
+        86400,
+        "Seconds after which an upload in several requests that is not finished expires.",
+    ),
+    Setting(
+        "max_uploads_per_user",
+        whole_number,
+        20,
+        "Unfinished uploads that one user may have; of users who are not known, one collection.",
+    ),
+    Setting(
+        "max_unfinished_bytes",
+        whole_number,
+        0,
+        "Bytes that all unfinished uploads may have together; 0 is no limit. What was announced"
+        " counts for five minutes, after that what has come.",
+    ),
+    Setting(
         "legacy_format",
         boolean,
         False,

@@ -36,6 +36,13 @@ def test_the_capability_shows_no_limits_where_there_are_none(
     assert (found["max_size"], found["extensions"]) == (None, None)
 
 
+def test_the_capability_says_how_uploads_go_on(make_server: Callable[..., Server]) -> None:
+    found = capability(make_server({"kinto.attachment.uploads": "true"}))["uploads"]
+
+    assert (found["tus"], found["draft"], found["max_age"]) == ("1.0.0", [8, 6], 86400)
+    assert "uploads" not in capability(make_server())
+
+
 @pytest.mark.parametrize(
     ("settings", "announced"),
     [

@@ -44,7 +44,7 @@ def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
 
     def tween(request: Request) -> Response:
         response = handler(request)
-        if request.method not in ("POST", "PUT") or Errand.of(request) is None:
+        if request.method not in ("POST", "PUT", "PATCH") or Errand.of(request) is None:
             return response
         if response.status_code in STRANGERS and not ends(request.environ):
             return response

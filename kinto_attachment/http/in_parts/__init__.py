@@ -1,0 +1,1 @@
+"""Uploads in several requests: what both dialects share, and each of them."""

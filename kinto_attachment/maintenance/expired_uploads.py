@@ -1,0 +1,46 @@
+"""Uploads in several requests that nobody will go on with: their rows, and what stores have."""
+
+from typing import TYPE_CHECKING
+
+import transaction
+
+from kinto_attachment.attachments.unfinished import UnfinishedUploads
+from kinto_attachment.plugin import Plugin
+from kinto_attachment.rows import Upload, upload_rows_of
+from kinto_attachment.rows.paging import page_by_page
+from kinto_attachment.rows.uploads import Status
+from kinto_attachment.storage import Resumable
+
+if TYPE_CHECKING:
+    from kinto.core.types import Registry
+
+
+def living(registry: "Registry") -> dict[str, Upload]:
+    """The uploads that may go on, by the ids of their files: those may lie in the store already,
+    and no record names them yet."""
+    rows, found = upload_rows_of(registry.storage), {}
+    for page in page_by_page(rows.everything(), lambda page: page):
+        for upload in page:
+            if upload.status is Status.OPEN and not upload.has_expired():
+                found[upload.file_id] = upload
+    return found
+
+
+def remove(registry: "Registry", before: float) -> int:
+    """Remove uploads that have expired; returns how many.
+
+    :param before: seconds since 1970: what the store has without a row is removed if it is older.
+    :raises kinto_attachment.storage.StoreError: as the store failed.
+    """
+    plugin = Plugin.of_registry(registry)
+    uploads = UnfinishedUploads(plugin.settings, plugin.store, registry.storage)
+    rows, removed = upload_rows_of(registry.storage), 0
+    for page in page_by_page(rows.everything(), lambda page: page):
+        for upload in page:
+            if upload.has_expired() and uploads.expire(upload):
+                removed += 1
+    transaction.abort()
+    if isinstance(plugin.store, Resumable):
+        ids = {upload.id for upload in living(registry).values()}
+        removed += plugin.store.uploads.remove_abandoned(before, ids.__contains__)
+    return removed
