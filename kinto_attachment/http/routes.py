@@ -16,7 +16,7 @@ from kinto_attachment.agreement.sources import readable_source
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.http import default_bucket, password_prompts, preconditions, uploads
-from kinto_attachment.http.in_parts import draft
+from kinto_attachment.http.in_parts import draft_creation
 from kinto_attachment.http.sent import downloads
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import lookup, permissions, subrequests
@@ -59,8 +59,8 @@ def includeme(config: Configurator) -> None:
         tags=["Attachments"],
     )
     for method, view, operation_id in (
-        ("POST", draft.or_creation(uploads.post), "upload_attachment"),
-        ("PUT", draft.or_creation(uploads.put), "put_attachment"),
+        ("POST", draft_creation.or_creation(uploads.post), "upload_attachment"),
+        ("PUT", draft_creation.or_creation(uploads.put), "put_attachment"),
         ("GET", get, "get_attachment"),
         ("HEAD", get, "head_attachment"),
         ("DELETE", delete, "delete_attachment"),

@@ -1,10 +1,7 @@
 """Uploads in several requests by the IETF's draft (draft-ietf-httpbis-resumable-upload), interop
-versions 8 and 6: careful creation, that is, the first request says ``Upload-Complete: ?0``, and
-later ones go to the URL that its answer names. Interim responses are not sent.
+versions 8 and 6: all but their beginning, which draft_creation.py has.
 """
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from pyramid.httpexceptions import HTTPBadRequest, HTTPException
@@ -13,9 +10,8 @@ from pyramid.response import Response
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.unfinished import Session
-from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.http.in_parts import resumable
-from kinto_attachment.http.received import bodies, raw_files
+from kinto_attachment.http.received import bodies
 from kinto_attachment.records.refusing import as_http_error
 
 VERSIONS = ("8", "6")
@@ -30,49 +26,11 @@ def completeness(request: Request) -> bool | None:
     return {"?1": True, "?0": False}.get(said)
 
 
-def or_creation(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
-    """A view of a whole upload that begins one in several requests where the client says so,
-    and says that it was the whole where the client asks."""
-
-    @wraps(view)
-    def wrapped(request: Request) -> Any:
-        complete = completeness(request)
-        if complete is None:
-            return view(request)
-        if not complete:
-            return create(request)
-        request.response.headers["Upload-Complete"] = "?1"
-        return view(request)
-
-    return wrapped
-
-
-def create(request: Request) -> Any:
-    """Begin an upload, with its first bytes perhaps."""
-    _check_version(request)
-    raw_files.check(request)
-    length = _lenient(request, "Upload-Length")
-    announced = resumable.announced(request)
-    if length is not None and announced is not None and announced > length:
-        raise Refused("upload_length", length=length)
-    digest = bodies.expected_digest(request, "Repr-Digest")
-    sent_type = request.headers.get("Content-Type")
-    part = FilePart(raw_files.filename(request), sent_type, ())
-    session = resumable.begin(request, part, length, digest)
-    if announced != 0:
-        _append(request, session, 0, length)
-    session.acknowledge(length)
-    response = Response(status=201, content_type=None)
-    _tell(request, response, session)
-    response.headers["Location"] = resumable.url_of(request, session)
-    return response
-
-
 def head(request: Request) -> Response:
     """Say how far an upload has come."""
     session = resumable.take(request)
     response = Response(status=204, content_type=None)
-    _tell(request, response, session)
+    tell(request, response, session)
     response.headers["Cache-Control"] = "no-store"
     if session.upload.length is not None:
         response.headers["Upload-Length"] = str(session.upload.length)
@@ -81,10 +39,10 @@ def head(request: Request) -> Response:
 
 def patch(request: Request) -> Any:
     """Go on with an upload, or end it."""
-    _check_version(request)
+    check_version(request)
     if request.headers.get("Content-Type", "").split(";")[0].strip().lower() != TYPE:
         raise Refused("upload_type", wanted=TYPE)
-    offset, complete = _lenient(request, "Upload-Offset"), completeness(request)
+    offset, complete = lenient(request, "Upload-Offset"), completeness(request)
     if offset is None or complete is None:
         header = "Upload-Offset" if offset is None else "Upload-Complete"
         raise Refused("upload_header", header=header, why="it is needed here")
@@ -93,14 +51,14 @@ def patch(request: Request) -> Any:
     if session.is_finished:
         return _replay(request, session)
     length = _length(request, session, offset + (announced or 0), complete and bool(announced))
-    _append(request, session, offset, length)
+    append(request, session, offset, length)
     if complete and length in (None, session.offset):
-        return _finish(request, session)
+        return finish(request, session)
     session.acknowledge(length)
     if complete:
         raise Refused("upload_length", length=length)
     response = Response(status=204, content_type=None)
-    _tell(request, response, session)
+    tell(request, response, session)
     return response
 
 
@@ -111,7 +69,7 @@ def _length(request: Request, session: Session, end: int, complete: bool) -> int
     :param complete: whether that is to be the end of the file.
     :raises Refused: it does not agree; what goes beyond it ends the upload.
     """
-    said = _lenient(request, "Upload-Length")
+    said = lenient(request, "Upload-Length")
     resumable.uploads_of(request).check_length(session.upload, said)
     length = session.upload.length if said is None else said
     if length is not None and end > length:
@@ -145,7 +103,7 @@ def refused(request: Request, refused: Refused) -> HTTPException:
         problem = {
             "type": f"{PROBLEMS}mismatching-upload-offset",
             "expected-offset": refused.facts["offset"],
-            "provided-offset": _lenient(request, "Upload-Offset"),
+            "provided-offset": lenient(request, "Upload-Offset"),
         }
     elif refused.reason == "upload_length":
         problem = {"type": f"{PROBLEMS}inconsistent-upload-length"}
@@ -155,7 +113,8 @@ def refused(request: Request, refused: Refused) -> HTTPException:
     return response
 
 
-def _append(request: Request, session: Session, offset: int, length: int | None) -> None:
+def append(request: Request, session: Session, offset: int, length: int | None) -> None:
+    """Store the body; with ``Content-Digest``, once all of it is known to be right."""
     digest = bodies.expected_digest(request, "Content-Digest")
     if digest is None:
         session.append(offset, resumable.chunks_of(request), length)
@@ -165,7 +124,9 @@ def _append(request: Request, session: Session, offset: int, length: int | None)
         session.append(offset, iter(lambda: file.read(resumable.READ), b""), length)
 
 
-def _finish(request: Request, session: Session) -> Any:
+def finish(request: Request, session: Session) -> Any:
+    """All bytes are there: the answer is the one of a plain upload, and says that it is the
+    last one, errors included."""
     length = session.offset
     record_url = resumable.record_url(request, session.upload.target)
 
@@ -192,18 +153,20 @@ def _replay(request: Request, session: Session) -> Any:
     return value
 
 
-def _tell(request: Request, response: Response, session: Session) -> None:
+def tell(request: Request, response: Response, session: Session) -> None:
+    """How far an upload has come, in the headers of an answer."""
     response.headers["Upload-Offset"] = str(session.shown)
     response.headers["Upload-Complete"] = "?1" if session.is_finished else "?0"
     response.headers["Upload-Limit"] = limit_header(request)
 
 
-def _check_version(request: Request) -> None:
+def check_version(request: Request) -> None:
+    """Raise :class:`Refused` for a version that is not spoken; none is taken for the newest."""
     if request.headers.get(INTEROP, VERSIONS[0]) not in VERSIONS:
         raise Refused("upload_version")
 
 
-def _lenient(request: Request, name: str) -> int | None:
+def lenient(request: Request, name: str) -> int | None:
     """A number in a structured field: one that can't be read is passed over (RFC 9651, 4.2)."""
     try:
         return resumable.whole_number(request, name)
