@@ -46,6 +46,7 @@ class Settings:
     upload_max_age: int
     max_uploads_per_user: int
     max_unfinished_bytes: int
+    interim_responses: bool
     legacy_format: bool
     accept_unknown_metadata: bool
     sniff: bool

@@ -152,6 +152,14 @@ SETTINGS = (
         " counts for five minutes, after that what has come.",
     ),
     Setting(
+        "interim_responses",
+        boolean,
+        False,
+        "Name the URL of an upload by the IETF's draft in an interim response (104), before its"
+        " bytes have come, so that clients go on with it that send a file as a whole. It works on"
+        " gunicorn only, and needs a proxy in front that hands interim responses on, or none.",
+    ),
+    Setting(
         "legacy_format",
         boolean,
         False,

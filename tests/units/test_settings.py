@@ -91,6 +91,7 @@ ROWS: list[tuple[str, str, Any]] = [
     ("upload_max_age", "600", 600),
     ("max_uploads_per_user", "5", 5),
     ("max_unfinished_bytes", "1000", 1000),
+    ("interim_responses", "true", True),
     ("public_max_age", "3600", 3600),
     ("link_max_age", "600", 600),
     ("link_secret", "hidden", "hidden"),

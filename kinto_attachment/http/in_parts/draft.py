@@ -29,7 +29,7 @@ def completeness(request: Request) -> bool | None:
 def head(request: Request) -> Response:
     """Say how far an upload has come."""
     session = resumable.take(request)
-    response = Response(status=204, content_type=None)
+    response = resumable.empty(204)
     tell(request, response, session)
     response.headers["Cache-Control"] = "no-store"
     if session.upload.length is not None:
@@ -57,7 +57,7 @@ def patch(request: Request) -> Any:
     session.acknowledge(length)
     if complete:
         raise Refused("upload_length", length=length)
-    response = Response(status=204, content_type=None)
+    response = resumable.empty(204)
     tell(request, response, session)
     return response
 
@@ -82,7 +82,7 @@ def _length(request: Request, session: Session, end: int, complete: bool) -> int
 def delete(request: Request) -> Response:
     """Give an upload up."""
     resumable.take(request).terminate()
-    return Response(status=204, content_type=None)
+    return resumable.empty(204)
 
 
 def limit_header(request: Request) -> str:

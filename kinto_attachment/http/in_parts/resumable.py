@@ -7,7 +7,12 @@ from functools import partial
 from hashlib import new
 from typing import IO, Any
 
-from pyramid.httpexceptions import HTTPAccepted, HTTPBadRequest, HTTPRequestEntityTooLarge
+from pyramid.httpexceptions import (
+    HTTPAccepted,
+    HTTPBadRequest,
+    HTTPNoContent,
+    HTTPRequestEntityTooLarge,
+)
 from pyramid.request import Request
 from pyramid.response import Response
 
@@ -215,12 +220,21 @@ def _answer(
     return response
 
 
+def empty(status: int) -> Response:
+    """A response without a body, of which no type is said."""
+    response = Response()
+    without_body(response, status)
+    return response
+
+
 def without_body(response: Response, status: int) -> None:
-    """Make a response one that has no body."""
+    """Make a response one that has no body, and says no length where there can be none
+    (RFC 9110, section 8.6)."""
     response.body = b""
     response.status_code = status
-    for name in ("Content-Type", "Content-Length"):
-        response.headers.pop(name, None)
+    response.headers.pop("Content-Type", None)
+    if status == HTTPNoContent.code:
+        response.headers.pop("Content-Length", None)
 
 
 def record_url(request: Request, target: Target) -> str:

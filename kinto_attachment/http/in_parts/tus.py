@@ -65,7 +65,7 @@ def post(request: Request) -> Any:
         return _append(request, session, 0, session.upload.length, created=True)
     if length == 0:
         return _finish(request, session, 0, created=True)
-    response = Response(status=201, content_type=None)
+    response = resumable.empty(201)
     _tell(response, session)
     response.headers["Location"] = resumable.url_of(request, session)
     return response
@@ -75,7 +75,7 @@ def head(request: Request) -> Response:
     """Say how far an upload has come."""
     session = resumable.take(request)
     upload, offset = session.upload, session.shown
-    response = Response(status=200, content_type=None)
+    response = resumable.empty(200)
     _tell(response, session)
     response.headers["Upload-Offset"] = str(offset)
     response.headers["Cache-Control"] = "no-store"
@@ -102,7 +102,7 @@ def patch(request: Request) -> Any:
     if session.is_finished:
         if offset != session.offset or announced:
             raise Refused("upload_offset", offset=session.offset)
-        response = Response(status=204, content_type=None)
+        response = resumable.empty(204)
         _tell(response, session)
         return response
     resumable.uploads_of(request).check_length(session.upload, length)
@@ -156,7 +156,7 @@ def _append(
     if length is not None and session.offset == length:
         return _finish(request, session, length, created)
     session.acknowledge(length)
-    response = Response(status=201 if created else 204, content_type=None)
+    response = resumable.empty(201 if created else 204)
     _tell(response, session)
     if created:
         response.headers["Location"] = resumable.url_of(request, session)
