@@ -82,7 +82,13 @@ def includeme(config: Configurator) -> None:
 
 
 def context(request: Request) -> permissions.Context | permissions.OwnersContext:
-    """Route factory: whatever Kinto requires to write the record, for each of the requests."""
+    """Route factory: whatever Kinto requires to write the record, for each of the requests.
+
+    A browser asks beforehand, without a password (CORS): then nothing is told of the record, and
+    the collection may be one that does not exist yet.
+    """
+    if request.method == "OPTIONS":
+        return routes.permission_context(request)
     return routes.writing_context(request)
 
 

@@ -11,8 +11,6 @@ AT_ONCE = 16 * 1024
 class Line:
     """What connections go through, byte by byte, until one is to break. Only one does: whoever
     comes again finds the line mended.
-
-    :ivar breaks: how often it broke.
     """
 
     def __init__(self, server: str) -> None:
@@ -23,7 +21,7 @@ class Line:
         self._open: list[socket.socket] = []
         self._left: int | None = None
         self._unanswered: tuple[bytes, int] | None = None
-        self.breaks = 0
+        self._breaks = 0
         self.origin = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.url = f"{self.origin}/v1"
 
@@ -35,6 +33,11 @@ class Line:
         """Have the server get the ``number``-th request of this method from now on, and the
         client not its answer."""
         self._unanswered = (f"{method} ".encode(), number)
+
+    def was_broken(self) -> bool:
+        """Whether it broke, once, since this was asked last."""
+        breaks, self._breaks = self._breaks, 0
+        return breaks == 1
 
     def run(self) -> None:
         """Take in connections until the line is closed."""
@@ -86,7 +89,7 @@ class Line:
         _cut(client)
 
     def _break(self, *ends: socket.socket) -> None:
-        self.breaks += 1
+        self._breaks += 1
         for end in ends:
             _cut(end)
 
