@@ -261,6 +261,9 @@ class Session:
             return
         if offset != self.offset:
             raise Refused("upload_offset", offset=self.shown)
+        if self._progress and self._progress.published:
+            self._refuse_more(chunks)
+            return
         give_back_connection()
         settings, upload = self._uploads.settings, self.upload
         policy = settings.policy_for(*upload.target.place)
@@ -389,6 +392,12 @@ class Session:
             return bool(found and found.epoch == upload.epoch and found.status is Status.OPEN)
 
         return bool(apart(look))
+
+    def _refuse_more(self, chunks: Iterable[bytes]) -> None:
+        """The file was whole, and is published; it lacks only its record. A length that was
+        deferred is not kept before, so the client does not know that there is no more to send."""
+        if any(chunks):
+            raise Refused("upload_length", length=self.offset)
 
     def _compare_last(self, chunks: Iterable[bytes]) -> None:
         """The last byte comes once more, since a record could not be written."""

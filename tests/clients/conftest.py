@@ -1,13 +1,16 @@
-"""Fixtures: a real Chromium, and servers of both kinds."""
+"""Fixtures: a real Chromium, servers of both kinds, and clients of uploads in several requests."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.clients import upload_clients
 from tests.clients.pages import Elsewhere, elsewhere
-from tests.clients.servers import KINDS, SETTINGS
+from tests.clients.resumable import Uploads
+from tests.clients.servers import KINDS, PATIENCE, SETTINGS
 from tests.support.processes import Kinto
 from tests.support.streaming import server
 
@@ -21,8 +24,6 @@ FLAGS = [
     "--mute-audio",
     "--no-sandbox",  # Root, as in a container, may not have one.
 ]
-PATIENCE = 60_000
-"""Milliseconds that an element may take to appear; most take some ten."""
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +58,23 @@ def another_origin() -> Iterator[Elsewhere]:
     """Pages that are not Kinto's."""
     with elsewhere() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def upload_page(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page of another origin that has tus-js-client and Uppy, as sites bundle them."""
+    folder = tmp_path_factory.mktemp("bundle")
+    with upload_clients.page_of_another_origin(chromium, folder) as page:
+        yield page
+
+
+@pytest.fixture(params=upload_clients.EVERY)
+def upload(
+    request: pytest.FixtureRequest, uploads: Uploads, tmp_path: Path
+) -> Callable[[int], None]:
+    """Attaches the first so many bytes to the first record by a client; fails where the client
+    tells that it did not succeed. ``uploads`` is each module's own."""
+    uploads.remove("first")
+    kind, _, name = request.param.partition("-")
+    page = request.getfixturevalue("upload_page") if kind == "page" else None
+    return upload_clients.uploading_by(kind, name, uploads, tmp_path, page)

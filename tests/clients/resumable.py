@@ -18,7 +18,7 @@ from tests.support.streaming import server
 
 CONTENT = noise(300_000)
 PIECE = 100_000
-RECORDS = "/buckets/default/collections/album/records"
+COLLECTION = "/buckets/default/collections/album"
 ON = {"attachment__uploads": "true", "attachment__extensions": "any"}
 NEVER_SEEN = ".kinto-attachment-uploads"
 """Where a directory keeps what is unfinished."""
@@ -30,9 +30,14 @@ class Uploads:
 
     kinto: Kinto
     line: Line
+    collection: str = COLLECTION
+
+    @property
+    def records_url(self) -> str:
+        return f"{self.line.url}{self.collection}/records"
 
     def record_url(self, record: str) -> str:
-        return f"{self.line.url}{RECORDS}/{record}"
+        return f"{self.records_url}/{record}"
 
     def attachment_url(self, record: str) -> str:
         return f"{self.record_url(record)}/attachment"
@@ -44,19 +49,32 @@ class Uploads:
     def ask(self, method: str, url: str, **how: Any) -> requests.Response:
         return requests.request(method, url, **{"auth": OWNER, "timeout": 60, **how})
 
-    def assert_has(self, content: bytes, record: str = "first") -> None:
-        """The record names the file, the file is what it says, and nothing else lies there."""
+    def assert_has(self, content: bytes, record: str = "first", alone: bool = True) -> None:
+        """The record names the file, the file is what it says.
+
+        :param alone: whether no upload is unfinished.
+        """
         said = self.ask("GET", self.record_url(record)).json()["data"]["attachment"]
         assert (said["hash"], said["size"]) == (sha256(content), len(content))
         answer = self.ask("GET", self.attachment_url(record))
         assert answer.content == content
-        if self.kinto.files.exists():
+        if alone and self.kinto.files.exists():
             assert list((self.kinto.files / NEVER_SEEN).iterdir()) == []
 
     def assert_has_none(self, record: str) -> None:
         """The record names no file."""
         answer = self.ask("GET", self.record_url(record))
         assert answer.status_code == 404 or "attachment" not in answer.json()["data"]
+
+    def fail(self, times: int) -> None:
+        """Have the next writes of records fail, with a fault that passes
+        (503); see tests/support/failing_records.py."""
+        (self.kinto.folder / "failures").write_text(str(times))
+
+    def set_schema(self, schema: dict[str, Any]) -> None:
+        """Give the collection one, which records have to follow."""
+        collection, data = f"{self.line.url}{self.collection}", {"schema": schema}
+        self.ask("PUT", collection, json={"data": data}).raise_for_status()
 
     def wait(self) -> None:
         """Until the only unfinished upload has some bytes on the disk."""

@@ -18,6 +18,8 @@ PUBLIC = {"read": ["system.Everyone"]}
 KINDS = ["waitress", "gunicorn"]
 BUILD = Path(os.environ.get("ADMIN", ".venv-admin")).resolve() / "kinto/plugins/admin/build"
 PACKAGES = Path(os.environ.get("NODE_PACKAGES", ".venv-node/node_modules")).resolve()
+PATIENCE = 60_000
+"""Milliseconds that an element of a page may take to appear; most take some ten."""
 PLUGINS = ("default_bucket", "flush", "admin")
 SETTINGS: dict[str, Any] = {
     "includes": " ".join([*(f"kinto.plugins.{name}" for name in PLUGINS), "kinto_attachment"]),

@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from kinto_attachment import keys
 from tests.clients.browser import running
-from tests.clients.conftest import PATIENCE
+from tests.clients.servers import PATIENCE
 from tests.clients.test_documented_nginx import nginx
 from tests.support import streaming
 from tests.support.processes import Kinto

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, HttpCredentials, Page
 
-from tests.clients.conftest import PATIENCE
 from tests.clients.pages import Elsewhere
-from tests.clients.servers import BUILD, PACKAGES, PUBLIC, SETTINGS, Album
+from tests.clients.servers import BUILD, PACKAGES, PATIENCE, PUBLIC, SETTINGS, Album
 from tests.support import parts, processes
 from tests.support.documents import ALICE, RECORD, ROOT, example, ini
 from tests.support.processes import Kinto, shell

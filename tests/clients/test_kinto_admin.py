@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page
 
-from tests.clients.conftest import PATIENCE
 from tests.clients.pages import Elsewhere
-from tests.clients.servers import PUBLIC, SETTINGS, Album, png
+from tests.clients.servers import PATIENCE, PUBLIC, SETTINGS, Album, png
 from tests.support.parts import sha256
 from tests.support.processes import Kinto
 from tests.support.streaming import server

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page
 
-from tests.clients.conftest import PATIENCE
 from tests.clients.pages import elsewhere
-from tests.clients.servers import PACKAGES, PUBLIC, Album
+from tests.clients.servers import PACKAGES, PATIENCE, PUBLIC, Album
 from tests.support import parts, processes
 from tests.support.processes import Kinto
 

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.clients.conftest import PATIENCE
 from tests.clients.pages import elsewhere
-from tests.clients.servers import PUBLIC, Album
+from tests.clients.servers import PATIENCE, PUBLIC, Album
 from tests.support import parts
 from tests.support.processes import Kinto
 

@@ -13,15 +13,23 @@ from playwright.sync_api import Browser, Page
 from tusclient.client import TusClient
 from tusclient.uploader import AsyncUploader
 
-from tests.clients.conftest import PATIENCE
 from tests.clients.draft_client import SECRET, ask
 from tests.clients.pages import elsewhere
 from tests.clients.resumable import CONTENT, PIECE, Uploads
-from tests.clients.servers import PACKAGES
+from tests.clients.servers import PACKAGES, PATIENCE
 from tests.support import processes
 
 SCRIPTS = Path(__file__).parent / "uploads_js"
-BY_DRAFT = 'protocol: "ietf-draft-05", endpoint: attachment(record)'
+SCRIPTS_OF = {
+    "tus-js": 'return upload("first", {file}).end();',
+    "draft-js": 'return upload("first", {file, ...byDraft("first", "05")}).end();',
+    "uppy": 'return uppy(attachment("first") + "/uploads", headers, file);',
+}
+EVERY = [
+    "tuspy", "tuspy-checksum", "tuspy-async", "draft-8", "draft-6",
+    "node-tus-js", "node-draft-js", "page-tus-js", "page-draft-js", "page-uppy",
+]  # fmt: skip
+"""Kinds and names of all clients."""
 
 Run = Callable[[str], Any]
 """Runs a script of tests/clients/uploads_js/uploads.js; returns what it returns."""
@@ -31,7 +39,7 @@ def in_node(uploads: Uploads, folder: Path, script: str, content: bytes = CONTEN
     """What a script returns in Node; what it remembers stays in the folder."""
     path = folder / "a.bin"
     path.write_bytes(content)
-    command = ["node", str(SCRIPTS / "node.js"), uploads.line.url, str(path), script]
+    command = ["node", str(SCRIPTS / "node.js"), uploads.records_url, str(path), script]
     done = processes.run(command, folder, {"NODE_PATH": str(PACKAGES)})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -62,16 +70,34 @@ def page_of_another_origin(chromium: Browser, folder: Path) -> Iterator[Page]:
 
 def in_page(uploads: Uploads, page: Page, script: str) -> Any:
     """What a script returns in a page."""
-    return page.evaluate("([url, script]) => run(url, script)", [uploads.line.url, script])
+    return page.evaluate("([url, script]) => run(url, script)", [uploads.records_url, script])
 
 
-def uploading(record: str, options: str = "") -> str:
-    """The script that uploads to a record, until it ends."""
-    return f'const record = "{record}"; return upload(record, {{{options}}}).end();'
+def uploading_by(
+    kind: str, name: str, uploads: Uploads, folder: Path, page: Page | None
+) -> Callable[[int], None]:
+    """A function that attaches the first so many bytes to the first record, and fails where the
+    client tells that it did not succeed.
 
+    :param kind: and ``name``, those of :data:`EVERY`.
+    :param page: for those in a page.
+    """
 
-def uploading_with_uppy(record: str) -> str:
-    return f'return uppy(attachment("{record}") + "/uploads", headers, content);'
+    def upload(size: int) -> None:
+        content = CONTENT[:size]
+        if kind == "draft":
+            answer = upload_by_draft(uploads, "first", name, content)
+            ended = (answer.status, answer.headers.get("upload-complete"))
+            assert ended == (201, "?1"), answer
+        elif kind == "tuspy":
+            make = tuspy_async if name == "async" else tuspy
+            run(make(uploads, "first", content, upload_checksum=name == "checksum"))
+        else:
+            script = f"const file = content.slice(0, {size}); {SCRIPTS_OF[name]}"
+            runs = in_page(uploads, page, script) if page else in_node(uploads, folder, script)
+            assert runs["ended"] == "success", runs
+
+    return upload
 
 
 def tuspy(uploads: Uploads, record: str, content: bytes = CONTENT, **options: Any) -> Any:
@@ -96,9 +122,10 @@ def run(upload: Any) -> None:
 def upload_by_draft(uploads: Uploads, record: str, version: str, content: bytes = CONTENT) -> Any:
     """By hand: careful creation, and the rest in pieces, after breaks from where the server is.
 
-    :returns: the last answer.
+    :returns: the last answer; a fault that passes may be it only after three.
     """
-    spoken = {"Upload_Draft_Interop_Version": version}
+    failures = 0
+    spoken: dict[str, Any] = {"Upload_Draft_Interop_Version": version}
     created = {**spoken, "Content_Type": "application/octet-stream", "Upload_Complete": "?0"}
     url = ask("PUT", uploads.attachment_url(record), **created)[1].headers["location"]
     while True:
@@ -111,7 +138,10 @@ def upload_by_draft(uploads: Uploads, record: str, version: str, content: bytes 
             _, answer = ask("PATCH", url, content[offset:end], **sent)
         except (EOFError, OSError):
             continue
-        if answer.headers.get("upload-complete") != "?0":
+        failures += answer.status >= 400
+        if answer.status == 503 and failures <= 3:
+            continue
+        if answer.status >= 400 or last == "?1":
             return answer
 
 

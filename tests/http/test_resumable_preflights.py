@@ -6,13 +6,19 @@ import pytest
 
 from tests.support.parts import Server
 
+ONE = "/" + "0" * 32
 PLACES = ["/buckets/default/collections/album", "/buckets/a/collections/of-nobody"]
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     ("path", "method"),
-    [("", "POST"), (f"/{'0' * 32}", "PATCH"), (f"/{'0' * 32}", "HEAD"), (f"/{'0' * 32}", "DELETE")],
+    [
+        ("", "POST"),
+        (f"/{'0' * 32}", "PATCH"),
+        (f"/{'0' * 32}", "HEAD"),
+        (f"/{'0' * 32}", "DELETE"),
+    ],
 )
 def test_a_page_may_begin_where_there_is_no_collection_yet(
     make_server: Callable[..., Server], place: str, path: str, method: str

@@ -1,9 +1,11 @@
 // Runs a script with tus-js-client: in Node as a module, in a page as `inUploads`. The script is
-// the body of an async function; what it returns must be JSON.
+// the body of an async function; what it returns must be JSON. `url` is that of the records.
 async function inUploads(tus, content, url, script, names = {}) {
   const headers = {Authorization: "Basic " + btoa("owner:secret")};
-  const attachment = record =>
-    `${url}/buckets/default/collections/album/records/${record}/attachment`;
+  const attachment = record => `${url}/${record}/attachment`;
+
+  const byDraft = (record, version) =>
+    ({protocol: `ietf-draft-${version}`, endpoint: attachment(record)});
 
   // An upload to a record. `end` and `pause` (as soon as a part was taken) tell how it went, and
   // which requests there were meanwhile.
@@ -53,7 +55,7 @@ async function inUploads(tus, content, url, script, names = {}) {
     };
   }
 
-  const all = {tus, content, headers, attachment, upload, ...names};
+  const all = {tus, content, headers, attachment, byDraft, upload, ...names};
   const AsyncFunction = (async () => {}).constructor;
   return new AsyncFunction(...Object.keys(all), script)(...Object.values(all));
 }
