@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinto.core import Service
 from pyramid.config import Configurator
-from pyramid.httpexceptions import HTTPMethodNotAllowed
+from pyramid.httpexceptions import HTTPLocked, HTTPMethodNotAllowed, HTTPServiceUnavailable
 from pyramid.request import Request
 from pyramid.response import Response
 
@@ -40,6 +40,10 @@ EXPOSED = (
 _PATH = re.compile(
     r"/buckets/[^/]+/collections/[^/]+/records/[^/]+/attachment(/uploads(/[^/]+)?)?$"
 )
+
+_LOCKED = HTTPLocked.code
+"""In place of 503, where a client of tus asks how far an upload has come: tus-js-client asks again
+after this one only, and after any other sends the whole file anew."""
 
 
 def includeme(config: Configurator) -> None:
@@ -140,6 +144,8 @@ def tween_factory(handler: Callable[[Request], Response], registry: "Registry") 
         response = handler(request)
         if found[1] and tus.is_spoken(request):
             response.headers["Tus-Resumable"] = tus.VERSION
+            if request.method == "HEAD" and response.status_code == HTTPServiceUnavailable.code:
+                response.status_code = _LOCKED
         return response
 
     return tween

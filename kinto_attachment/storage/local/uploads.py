@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kinto_attachment.storage.errors import (
     OffsetDiffers,
+    StoreUnavailable,
     Superseded,
     UploadGone,
 )
@@ -200,6 +201,8 @@ class LocalUploads:
                 return self._storage.stat(state["key"]).size
         except FileNotFoundError:
             pass
+        if not os.path.isdir(self._folder):
+            raise StoreUnavailable(f"{self._folder} is gone: is its volume mounted?")
         raise UploadGone(state["id"])
 
     def _finished(self, state: State, length: int) -> Finished:
