@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,14 @@ class Uploads:
     def remove(self, record: str) -> None:
         """Take the record away, for the next test."""
         self.ask("DELETE", self.record_url(record))
+
+
+def of_a_bucket(uploads: Uploads) -> Uploads:
+    """The same server, and a collection of a bucket that is nobody's default."""
+    made = replace(uploads, collection="/buckets/clients/collections/album")
+    for path in ("/buckets/clients", made.collection):
+        made.ask("PUT", f"{made.line.url}{path}").raise_for_status()
+    return made
 
 
 @contextlib.contextmanager

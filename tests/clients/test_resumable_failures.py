@@ -2,12 +2,11 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from tusclient.exceptions import TusCommunicationError
 
-from tests.clients.resumable import CONTENT, Uploads, taking_uploads
+from tests.clients.resumable import CONTENT, Uploads, of_a_bucket, taking_uploads
 from tests.support import failing_records
 
 NEVER = 1000
@@ -26,10 +25,7 @@ def uploads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uploads]:
         "attachment__max_uploads_per_user": "1000",
     }
     with taking_uploads("gunicorn", folder, **more) as running:
-        made = replace(running, collection="/buckets/clients/collections/album")
-        made.ask("PUT", f"{made.line.url}/buckets/clients").raise_for_status()
-        made.set_schema({})
-        yield made
+        yield of_a_bucket(running)
 
 
 def test_a_record_that_can_be_written_soon_is_waited_for(

@@ -11,7 +11,6 @@ from functools import wraps
 from typing import Any
 
 from pyramid.request import Request
-from pyramid.response import Response
 
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.unfinished import Session

@@ -6,7 +6,8 @@ const inUploads = require("./uploads.js");
 const [url, path, script] = process.argv.slice(2);
 // Node remembers uploads in a file, where it is told one.
 const remembering = {urlStorage: new tus.FileUrlStorage(`${path}.urls`)};
-const names = {remembering};
-inUploads(tus, fs.readFileSync(path), url, script, names).then(
+const content = fs.readFileSync(path);
+const names = {remembering, twice: Buffer.concat([content, content])};
+inUploads(tus, content, url, script, names).then(
   found => console.log(JSON.stringify(found))
 );
