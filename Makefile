@@ -147,9 +147,11 @@ $(VENV)/.clients: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@$(PIP_INSTALL) $(PINNED) --editable '.[clients,docs]'
 	@touch $@ $(VENV)/.tests $(VENV)/.serve
 
-# Clients in JavaScript: kinto.js.
-$(VENV)-node/.done:
-	@npm install --silent --no-audit --no-fund --prefix $(VENV)-node kinto@17.1.1
+# Clients in JavaScript: kinto.js, and those of uploads in several requests, which esbuild bundles
+# for pages.
+$(VENV)-node/.done: Makefile
+	@npm install --silent --no-audit --no-fund --prefix $(VENV)-node kinto@17.1.1 \
+		tus-js-client@4.3.1 @uppy/core@6.3.1 @uppy/tus@6.0.0 esbuild@0.25.10
 	@touch $@
 
 # Kinto Admin: the last release of Kinto whose archive has it built is not the newest.
