@@ -27,17 +27,16 @@ class Line:
 
     def break_after(self, size: int) -> None:
         """Cut the connection when clients have sent so many more bytes, headers included."""
-        self._left = size
+        self._left, self._breaks = size, 0
 
     def lose_answer(self, method: str, number: int) -> None:
         """Have the server get the ``number``-th request of this method from now on, and the
         client not its answer."""
-        self._unanswered = (f"{method} ".encode(), number)
+        self._unanswered, self._breaks = (f"{method} ".encode(), number), 0
 
     def was_broken(self) -> bool:
-        """Whether it broke, once, since this was asked last."""
-        breaks, self._breaks = self._breaks, 0
-        return breaks == 1
+        """Whether it broke, once, as it was told last."""
+        return self._breaks == 1
 
     def run(self) -> None:
         """Take in connections until the line is closed."""

@@ -102,5 +102,6 @@ def of_a_bucket(uploads: Uploads) -> Uploads:
 @contextlib.contextmanager
 def taking_uploads(kind: str, folder: Path, **more: str) -> Iterator[Uploads]:
     """A server of a kind, with settings as :func:`server` takes them."""
-    with server(kind, folder, **{**ON, **more}) as kinto, line_to(kinto.origin) as line:
+    settings: dict[str, Any] = {**ON, **more}
+    with server(kind, folder, **settings) as kinto, line_to(kinto.origin) as line:
         yield Uploads(kinto, line)

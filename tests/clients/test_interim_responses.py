@@ -30,7 +30,7 @@ def headers(version: str | None, **more: Any) -> dict[str, Any]:
 
 def go_on(uploads: Uploads, url: str, version: str) -> Answer:
     """With an upload that broke off: send what the server lacks."""
-    spoken = {"Upload_Draft_Interop_Version": version}
+    spoken: dict[str, Any] = {"Upload_Draft_Interop_Version": version}
     _, found = ask("HEAD", url, **spoken)
     assert (found.status, found.headers["upload-complete"]) == (204, "?0")
     offset = int(found.headers["upload-offset"])

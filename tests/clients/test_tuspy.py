@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tusclient.exceptions import TusCommunicationError
@@ -37,8 +38,8 @@ def test_it_goes_on_with_what_it_remembers_of_each_record(
 ) -> None:
     """It knows a file by its first bytes alone, so each record has a storage of its own."""
     for record in ("first", "second"):
-        storage = FileStorage(str(tmp_path / record))
-        remembering = {"store_url": True, "url_storage": storage}
+        storage: Any = FileStorage(str(tmp_path / record))  # type: ignore[no-untyped-call]
+        remembering: dict[str, Any] = {"store_url": True, "url_storage": storage}
         begun = clients.tuspy(uploads, record, file_stream=Kept(CONTENT), **remembering)
         begun.upload(stop_at=PIECE)
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.http.test_resumable import ON, Dialect, assert_nothing_left, every_dialect, path_of
+from tests.http.test_resumable import (
+    ON,
+    Dialect,
+    Draft,
+    assert_nothing_left,
+    every_dialect,
+    path_of,
+)
 from tests.support.parts import ATTACHMENT, RECORD, Server
 
 pytestmark = pytest.mark.parametrize(
@@ -67,3 +74,17 @@ def test_what_goes_beyond_a_file_that_was_whole_is_refused(
 
     assert refused.json["details"]["reason"] == "upload_length"
     owner.get(RECORD, 404)
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_file_of_no_bytes_is_whole_when_it_begins(server: Server, method: str) -> None:
+    """tus-js-client sends no more of it, by either protocol."""
+    owner = server.as_user()
+    sent = {**Draft("6").headers(), "Upload-Complete": "?0", "Upload-Length": "0"}
+
+    answer = owner.request(method, f"{ATTACHMENT}?filename=a.jpg", 201, headers=sent)
+
+    assert answer.headers["Upload-Complete"] == "?1"
+    assert owner.get(ATTACHMENT).body == b""
+    assert Draft("6").head(owner, path_of(answer)).headers["Upload-Complete"] == "?1"
+    assert_nothing_left(server)

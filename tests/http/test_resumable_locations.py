@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.http.test_resumable import ATTACHMENT, ON, UPLOADS, Draft, Tus, path_of
-from tests.support.parts import Server
+from tests.http.test_resumable import ON, UPLOADS, Draft, Tus, path_of
+from tests.support.parts import ATTACHMENT, Server
 
 MADE_UP = [
     {"Host": "evil.example.net"},

@@ -124,11 +124,18 @@ def append(request: Request, session: Session, offset: int, length: int | None) 
         session.append(offset, iter(lambda: file.read(resumable.READ), b""), length)
 
 
-def finish(request: Request, session: Session) -> Any:
+def finish(request: Request, session: Session, created: bool = False) -> Any:
     """All bytes are there: the answer is the one of a plain upload, and says that it is the
-    last one, errors included."""
+    last one, errors included.
+
+    :param created: whether the client waits for the URL of its upload.
+    """
     length = session.offset
-    record_url = resumable.record_url(request, session.upload.target)
+    location = (
+        resumable.url_of(request, session)
+        if created
+        else resumable.record_url(request, session.upload.target)
+    )
 
     def complete(response: Response, session: Session, answer: Response) -> None:
         if answer.status_code >= HTTPBadRequest.code:
@@ -137,7 +144,7 @@ def finish(request: Request, session: Session) -> Any:
             return
         response.headers["Upload-Complete"] = "?1"
         response.headers["Upload-Offset"] = str(length)
-        response.headers["Location"] = record_url
+        response.headers["Location"] = location
 
     return resumable.finish(request, session, length, complete)
 

@@ -59,6 +59,8 @@ def create(request: Request) -> Any:
     if announced != 0:
         _announce(request, session)
         draft.append(request, session, 0, length)
+    elif length == 0:  # tus-js-client sends no more, and nothing can follow.
+        return draft.finish(request, session, created=True)
     session.acknowledge(length)
     response = resumable.empty(201)
     draft.tell(request, response, session)
