@@ -249,6 +249,12 @@ REFUSALS = {
         "This upload has expired, or was refused: begin a new one.",
         "The upload expired, or was refused for good.",
     ),
+    "upload_empty": Row(
+        *_INVALID,
+        "The last {number} requests brought no bytes: send the next bytes, or say by Upload-Length"
+        " (in the draft: Upload-Complete: ?1) that these are all.",
+        "More than ten requests in a row brought an upload no bytes.",
+    ),
     "upload_type": Row(
         415,
         "INVALID_PARAMETERS",

@@ -21,7 +21,7 @@ from dataclasses import replace
 from kinto.core.storage import StorageBase
 
 from kinto_attachment import keys
-from kinto_attachment.attachments import charsets, intake, sniffing, types
+from kinto_attachment.attachments import charsets, intake, sniffing, space, types
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.rows import Upload, rows_of, upload_rows_of
@@ -193,7 +193,7 @@ class UnfinishedUploads:
     def _reserve(self, upload: Upload) -> None:
         rows, settings = upload_rows_of(self.storage), self.settings
         with rows.atomically():
-            rows.lock_usage(upload.user_id)
+            rows.lock_usage()
             usage = rows.usage(upload.user_id, upload.target.collection_uri)
             if usage.own >= settings.max_uploads_per_user:
                 raise Refused("too_many_uploads", limit=settings.max_uploads_per_user)
@@ -223,6 +223,7 @@ class Session:
         self._uploads = uploads
         self.upload = upload
         self._progress: Progress | None = None
+        self._began: int | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -264,6 +265,7 @@ class Session:
         if self._progress and self._progress.published:
             self._refuse_more(chunks)
             return
+        self._began = offset
         give_back_connection()
         settings, upload = self._uploads.settings, self.upload
         policy = settings.policy_for(*upload.target.place)
@@ -273,20 +275,31 @@ class Session:
                 intake.check(upload.filename, upload.mimetype, policy, head)
             most = self._uploads.most(policy)
             limited = _limited(_up_to(chunks, offset, length), offset, most)
+            counted = space.within(limited, offset, lambda end: self._take_space(end, length))
             uploads = self._uploads.at_store
             self._progress = None
-            stored = uploads.append(upload.store_state, offset, limited, self._may_write)
+            try:
+                stored = uploads.append(upload.store_state, offset, counted, self._may_write)
+            except BaseException:
+                self._give_space_back()
+                raise
         self._progress = Progress(stored, 0)
 
     def acknowledge(self, length: int | None) -> None:
         """Note how far it has come, before the client is told so.
 
         :param length: of the whole file, if it was told by now.
-        :raises Refused: another request has taken the upload over.
+        :raises Refused: another request has taken the upload over, or too many of them have
+            brought nothing.
         """
-        length = self.upload.length if length is None else length
-        whole = self.upload.whole or self.offset == length
-        if not self.change(received=self.offset, length=length, whole=whole):
+        upload, offset = self.upload, self.offset
+        length = upload.length if length is None else length
+        brings_nothing = (offset, length) == (self._began, upload.length)
+        empty = upload.empty + 1 if brings_nothing else 0
+        if empty > space.MOST_EMPTY:
+            raise Refused("upload_empty", number=space.MOST_EMPTY)
+        whole = upload.whole or offset == length
+        if not self.change(received=offset, length=length, whole=whole, empty=empty):
             raise Refused("upload_taken_over")
 
     def publish(self, length: int) -> tuple[intake.Plan, intake.Received]:
@@ -378,6 +391,37 @@ class Session:
         if changed is not None:
             self.upload = changed
         return changed is not None
+
+    def _take_space(self, offset: int, length: int | None) -> int | None:
+        """Count the bytes up to this offset, and a share more, before they are stored; as
+        :func:`kinto_attachment.attachments.space.within` asks for it."""
+        most = self._uploads.settings.max_unfinished_bytes
+        if not most:
+            return None
+
+        def take() -> int:
+            rows = upload_rows_of(self._uploads.storage)
+            with rows.atomically():
+                rows.lock_usage()
+                found = self._locked()
+                if found is None:
+                    raise Refused("upload_taken_over")
+                usage = rows.usage(found.user_id, found.target.collection_uri)
+                free = most - (usage.total_bytes - found.size(time.time()))
+                end = min(offset + space.SHARE, free)
+                end = end if length is None else min(end, length)
+                if end >= offset:
+                    rows.write(replace(found, received=end))
+                return end
+
+        return apart(take)
+
+    def _give_space_back(self) -> None:
+        """A request broke off: what it has stored counts, and not what it has taken."""
+        if self._uploads.settings.max_unfinished_bytes:
+            with contextlib.suppress(StoreError, UploadGone):
+                stored = self._uploads.at_store.progress(self.upload.store_state).offset
+                self.change(received=stored)
 
     def _locked(self) -> Upload | None:
         rows, upload = upload_rows_of(self._uploads.storage), self.upload

@@ -53,7 +53,7 @@ class MemoryUploadRows:
                 with_deleted=False,
             )
 
-    def lock_usage(self, user_id: str | None) -> None:
+    def lock_usage(self) -> None:
         """Nothing to lock: there is one lock."""
 
     def usage(self, user_id: str | None, collection_uri: str) -> Usage:

@@ -15,7 +15,6 @@ from kinto_attachment.rows.uploads import (
     USAGE,
     Upload,
     Usage,
-    share,
 )
 from kinto_attachment.targets import Target
 
@@ -65,10 +64,9 @@ class PostgreSQLUploadRows:
         """
         self._rows.write(statement, **_of(upload))
 
-    def lock_usage(self, user_id: str | None) -> None:
+    def lock_usage(self) -> None:
         """An advisory lock."""
-        statement = "SELECT pg_advisory_xact_lock(:kind, :share)"
-        self._rows.read(statement, kind=USAGE, share=share(user_id))
+        self._rows.read("SELECT pg_advisory_xact_lock(:kind, 0)", kind=USAGE)
 
     def usage(self, user_id: str | None, collection_uri: str) -> Usage:
         """What is unfinished: few rows, which an index finds by their resource name."""

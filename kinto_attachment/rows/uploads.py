@@ -7,7 +7,6 @@ upload has come is never written here: that is what the store has.
 """
 
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
@@ -20,7 +19,7 @@ RESOURCE = "attachments-uploads"
 PREFIX = "/uploads"
 
 USAGE = 0x6B614004
-"""Class of our advisory locks of those who begin uploads: they count one after the other."""
+"""Our advisory lock of those who count what is unfinished: one after the other."""
 
 ANNOUNCED = 300
 """Seconds for which an upload counts as large as it was announced; after that, as much as it has
@@ -51,7 +50,9 @@ class Upload:
     :param digest: SHA-256 that was promised, in hex, and in which header.
     :param store_state: the store's own.
     :param epoch: goes up with each request: who has an older one may not write any more.
-    :param received: bytes that had come when a request last ended: for limits only.
+    :param received: bytes that have come, or for which a request under way has taken space: for
+        limits only.
+    :param empty: how many requests in a row have brought nothing.
     :param whole: whether all bytes were acknowledged before the upload was completed.
     :param created: seconds since 1970.
     :param expires: seconds since 1970.
@@ -76,6 +77,7 @@ class Upload:
     expires: int
     epoch: int = 0
     received: int = 0
+    empty: int = 0
     whole: bool = False
     status: Status = Status.OPEN
     answer: int = 0
@@ -143,16 +145,11 @@ class UploadRows(Protocol):
     def remove(self, upload: Upload) -> None:
         """Remove it; harmless where it is gone."""
 
-    def lock_usage(self, user_id: str | None) -> None:
-        """Nobody else of the same name comes past this until the transaction ends."""
+    def lock_usage(self) -> None:
+        """Nobody else comes past this until the transaction ends: it is locked before any row."""
 
     def usage(self, user_id: str | None, collection_uri: str) -> Usage:
         """What is unfinished, and has not expired."""
 
     def everything(self) -> Iterator[list[Upload]]:
         """All of them, page by page; those that are read may be removed while iterating."""
-
-
-def share(user_id: str | None) -> int:
-    """The number of a user's lock: a signed integer of 32 bits."""
-    return zlib.crc32((user_id or "").encode()) - 2**31

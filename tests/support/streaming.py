@@ -26,10 +26,12 @@ application = kinto.main({{}}, **{settings!r})
 
 
 @contextlib.contextmanager
-def gunicorn(folder: Path, settings: dict[str, str]) -> Iterator[processes.Kinto]:
+def gunicorn(
+    folder: Path, settings: dict[str, str], threads: int = 4
+) -> Iterator[processes.Kinto]:
     (folder / "wsgi_app.py").write_text(WSGI.format(settings=settings))
     command = [str(processes.BIN / "gunicorn"), "wsgi_app:application", "--bind", "127.0.0.1:0"]
-    command += ["--worker-class", "gthread", "--threads", "4", "--no-control-socket"]
+    command += ["--worker-class", "gthread", "--threads", str(threads), "--no-control-socket"]
     with processes.answering(command, folder) as origin:
         yield processes.Kinto(origin, folder)
 
@@ -45,13 +47,22 @@ def granian(folder: Path, settings: dict[str, str]) -> Iterator[processes.Kinto]
 
 @contextlib.contextmanager
 def server(
-    kind: str, folder: Path, backend: dict[str, str] = parts.MEMORY, **more: str
+    kind: str,
+    folder: Path,
+    backend: dict[str, str] = parts.MEMORY,
+    threads: int = 4,
+    **more: str,
 ) -> Iterator[processes.Kinto]:
-    """A server with one collection; settings by name, ``__`` for each dot."""
+    """A server with one collection; settings by name, ``__`` for each dot.
+
+    :param threads: of gunicorn.
+    """
     own = {f"kinto.{name.replace('__', '.')}": value for name, value in more.items()}
     settings = processes.basic_settings(folder, backend) | own
-    if kind in ("gunicorn", "granian"):
-        running = {"gunicorn": gunicorn, "granian": granian}[kind](folder, settings)
+    if kind == "gunicorn":
+        running = gunicorn(folder, settings, threads)
+    elif kind == "granian":
+        running = granian(folder, settings)
     else:
         # As README recommends: waitress keeps 16 MiB of each download in memory otherwise, and
         # now and then twice as much.
