@@ -7,8 +7,8 @@ own, and says which. It has one thread, so forking is safe.
 Commands, as JSON lines: ``{"kill_at": N}`` kills the child with SIGKILL at the N-th line of
 Python that it runs in the watched modules; 0 never kills; ``{"trace": path, "folder": path}``
 writes the lines that a child runs, and with each of them what the world outside of the process had
-been told by then: the statements, and the files of the folder. The answer is
-``{"port": …, "pid": …}``.
+been told by then: the statements, the requests to S3, and the files of the folder. The answer is
+``{"port": …, "pid": …}``. With ``"collects": true`` the child serves nobody, and collects garbage.
 """
 
 import gc
@@ -23,9 +23,11 @@ from typing import Any
 
 import sqlalchemy
 import webtest
+from botocore.httpsession import URLLib3Session
 from kinto.core.testing import get_user_headers
 
 import kinto_attachment
+from tests.faults.harness import FUTURE, collect_with
 from tests.support.parts import multipart
 
 PACKAGE = Path(kinto_attachment.__file__).parent
@@ -43,6 +45,12 @@ EXPECTED = {
     "storage/local/streams.py",
     "http/uploads.py",
     "http/routes.py",
+    "attachments/unfinished.py",
+    "rows/postgresql_uploads.py",
+    "storage/local/uploads.py",
+    "storage/s3/uploads.py",
+    "storage/tails.py",
+    "maintenance/expired_uploads.py",
 }
 """What has to be among the watched files, wherever modules move."""
 
@@ -61,11 +69,22 @@ WATCHED = watched()
 
 
 class Outside:
-    """What a process that is killed leaves behind: files, and what it sent to the database."""
+    """What a process that is killed leaves behind: files, and what it sent to the database, or
+    to S3."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._statements = 0
+        send = URLLib3Session.send
+
+        def counted(session: URLLib3Session, request: Any) -> Any:
+            self._count()
+            try:
+                return send(session, request)
+            finally:
+                self._count()
+
+        URLLib3Session.send = counted  # type: ignore[method-assign]
         for event in ("before_cursor_execute", "after_cursor_execute", "commit", "rollback"):
             sqlalchemy.event.listen(sqlalchemy.Engine, event, self._count)
 
@@ -73,7 +92,7 @@ class Outside:
         self._statements += 1
 
     def __str__(self) -> str:
-        files = sorted(Path(self._folder).rglob("*"))
+        files = sorted(Path(self._folder).rglob("*")) if self._folder else []
         return f"{self._statements} {[(str(file), file.stat().st_size) for file in files]}"
 
 
@@ -100,12 +119,23 @@ def install(kill_at: int, trace: str | None, folder: str) -> None:
 
 
 def serve(
-    app: Any, answer: int, kill_at: int = 0, trace: str | None = None, folder: str = ""
+    app: Any,
+    answer: int,
+    kill_at: int = 0,
+    trace: str | None = None,
+    folder: str = "",
+    collects: bool = False,
 ) -> None:
     import waitress.server
 
     if kill_at or trace:
         install(kill_at, trace, folder)
+    if collects:
+        os.write(answer, (json.dumps({"port": 0, "pid": os.getpid()}) + "\n").encode())
+        collecting = threading.Thread(target=collect_with, args=(app.registry, FUTURE))
+        collecting.start()
+        collecting.join()
+        return
     server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=8)
     found = {"port": server.effective_port, "pid": os.getpid()}
     os.write(answer, (json.dumps(found) + "\n").encode())

@@ -11,8 +11,9 @@ TESTS = ("traffic", "model", "pairs", "campaign", "killed")
 
 def command(name: str, minutes: float, seed: int) -> list[str]:
     """What one test is called with. Pairs are exhaustive: their share follows from the time."""
-    if name == "killed":  # Exhaustive too: it takes six minutes.
-        return [sys.executable, "-m", "pytest", "-q", "tests/faults/test_killed.py"]
+    if name == "killed":  # Exhaustive too: it takes twenty minutes.
+        tests = ["tests/faults/test_killed.py", "tests/faults/test_killed_uploads.py"]
+        return [sys.executable, "-m", "pytest", "-q", *tests]
     own = {
         "traffic": ["--minutes", str(minutes)],
         "model": ["--minutes", str(minutes)],
