@@ -37,25 +37,25 @@ class Measured:
     folder: Path
 
     @property
-    def _processes(self) -> set[psutil.Process]:
+    def processes(self) -> set[psutil.Process]:
         return serving(processes.Kinto(self.origin, self.folder))
 
     def cpu(self) -> float:
         """Processor seconds so far, its workers included."""
-        times = [process.cpu_times() for process in self._processes]
+        times = [process.cpu_times() for process in self.processes]
         return sum(t.user + t.system for t in times)
 
     def written(self) -> int:
         """Bytes given to the disk so far."""
-        return sum(process.io_counters().write_bytes for process in self._processes)
+        return sum(process.io_counters().write_bytes for process in self.processes)
 
     def forget_peak(self) -> None:
-        for process in self._processes:
+        for process in self.processes:
             Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
     def peak(self) -> int:
         """Resident bytes at their highest since :meth:`forget_peak`."""
-        found = [Path(f"/proc/{p.pid}/status").read_text() for p in self._processes]
+        found = [Path(f"/proc/{p.pid}/status").read_text() for p in self.processes]
         return sum(int(text.split("VmHWM:")[1].split()[0]) * 1024 for text in found)
 
 

@@ -84,7 +84,7 @@ class Outside:
             finally:
                 self._count()
 
-        URLLib3Session.send = counted  # type: ignore[method-assign]
+        URLLib3Session.send = counted
         for event in ("before_cursor_execute", "after_cursor_execute", "commit", "rollback"):
             sqlalchemy.event.listen(sqlalchemy.Engine, event, self._count)
 

@@ -21,10 +21,11 @@ from urllib.parse import quote
 
 import transaction
 
+from tests.faults import in_parts
 from tests.faults import operations as ops
 from tests.faults.harness import collect
 from tests.faults.laws import Answer, LawBroken, Laws, Rows, canonical
-from tests.faults.operations import MEDIA_TYPES, Ask, Chance, Step, Upload, Value
+from tests.faults.operations import MEDIA_TYPES, Ask, Begin, Chance, GoOn, Step, Upload, Value
 from tests.faults.shrinking import shrink
 from tests.support import parts, postgresql
 from tests.support.parts import OTHER, OWNER, Part, Server, multipart, sha256
@@ -32,7 +33,7 @@ from tests.support.parts import OTHER, OWNER, Part, Server, multipart, sha256
 PLUGINS = "tests.faults.reviewer kinto_attachment"
 WITH_HISTORY = "kinto.plugins.history kinto_attachment tests.faults.reviewer"
 KEEPS = {"kinto.attachment.resources.pictures.m_in.keep_old_files": "true"}
-PROFILES: dict[str, dict[str, str]] = {
+_PROFILES: dict[str, dict[str, str]] = {
     "plain": {"kinto.includes": PLUGINS},
     "history": {"kinto.includes": WITH_HISTORY, "kinto.storage_max_fetch_size": "50"},
     "keeps": {"kinto.includes": WITH_HISTORY, **KEEPS},
@@ -49,6 +50,8 @@ PROFILES: dict[str, dict[str, str]] = {
     },
 }
 """Few, since each is an application; together they have every value of every setting."""
+
+PROFILES = {name: {**in_parts.SETTINGS, **own} for name, own in _PROFILES.items()}
 
 STEPS = 20
 FOREIGN_VALUE = {
@@ -76,6 +79,7 @@ SWITCHES = {
     "parents": "deleting buckets and collections",
     "delete-all": "plural deletions",
     "ids-as-names": "a client's file name that is an id of ours",
+    "in-parts": "uploads in several requests",
     "tidy": "law 5 before gc",
     "memory-stamps": "law 2 for last_modified on memory",
 }
@@ -96,6 +100,7 @@ class Driver:
         keeps = "attachment.resources.pictures.m_in.keep_old_files" in settings
         keeping = [f"{ops.COLLECTIONS[0]}/"] if keeps else []
         self.laws = Laws(server, rows, keeping, without)
+        self._in_parts = in_parts.InParts(self.laws)
         self._count = 0
         self._contents = [b""]
         self._prepare()
@@ -246,8 +251,23 @@ class Driver:
             collect(self.laws.server)
             self.laws.judge_silently()
 
+    def begin(self, user: str, begin: Begin) -> None:
+        """An upload in several requests."""
+        if "in-parts" not in self._without:
+            uri = self._record_uri(begin.place, begin.record)
+            self._count += 1
+            content, match = b"%d in parts" % self._count, self._precondition(begin.match, uri)
+            self._in_parts.begin(user, begin, uri, content, match)
+
+    def go_on(self, user: str, go_on: GoOn) -> None:
+        self._in_parts.go_on(user, go_on)
+
+    def expire(self) -> None:
+        self._in_parts.expire()
+
     def finish(self) -> None:
         self.laws.finish()
+        self._in_parts.expire()
 
     # How it is said
 

@@ -96,6 +96,40 @@ class Upload(Short, _Upload):
     __slots__ = ()
 
 
+class _Begin(NamedTuple):
+    place: int = 0
+    record: int = 0
+    deferred: bool = False
+    first: bool = False
+    match: str | None = None
+
+
+class Begin(Short, _Begin):
+    """The first request of an upload in several.
+
+    :param deferred: whether its length is told at the end.
+    :param first: whether it brings bytes.
+    """
+
+    __slots__ = ()
+
+
+class _GoOn(NamedTuple):
+    what: str = "rest"
+    which: int = 0
+    as_another: bool = False
+
+
+class GoOn(Short, _GoOn):
+    """A later one: ``head``, ``more``, ``rest``, ``empty``, ``wrong`` (an offset), ``delete``.
+
+    :param which: of all uploads in several requests, modulo their number.
+    :param as_another: whether the step's user sends it, and not who began the upload.
+    """
+
+    __slots__ = ()
+
+
 class Step(NamedTuple):
     """A call of :class:`tests.faults.model.Driver`."""
 
@@ -117,6 +151,7 @@ class Chance:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
+        self._weights = WEIGHTS if seed % 4 else IN_PARTS
 
     def steps(self, most: int) -> list[Step]:
         return [self._step() for _ in range(self._random.randint(most // 3, most))]
@@ -125,7 +160,7 @@ class Chance:
         return self._random.choice(names)
 
     def _step(self) -> Step:
-        name = self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        name = self._random.choices(list(self._weights), list(self._weights.values()))[0]
         user = self._random.choice([OWNER, OWNER, OWNER, OTHER])
         args: dict[str, Callable[[], tuple[Any, ...]]] = {
             "ask": lambda: (user, self._ask(in_batch=False)),
@@ -135,6 +170,9 @@ class Chance:
             "parents": lambda: (user, self._of(*PARENTS), self._of(True, True, True, False)),
             "fill": lambda: (self._of(0, 1),),
             "collect": tuple,
+            "begin": lambda: (user, self._begin()),
+            "go_on": lambda: (user, self._go_on()),
+            "expire": tuple,
         }
         return Step(name, args[name]())
 
@@ -166,6 +204,20 @@ class Chance:
             match=self._match(),
             data=self._rarely(Value("forged"), Value("null"), Value("odd")),
         )
+
+    def _begin(self) -> Begin:
+        return Begin(
+            place=self._of(0, 1),
+            record=self._record(),
+            deferred=self._of(True, False),
+            first=self._of(True, False),
+            match=self._of(None, None, "current", self._match()),
+        )
+
+    def _go_on(self) -> GoOn:
+        whats = {"rest": 5, "more": 3, "head": 2, "empty": 1, "wrong": 1, "delete": 1}
+        (what,) = self._random.choices(list(whats), list(whats.values()))
+        return GoOn(what, self._which(), bool(self._rarely(True)))
 
     def _batch(self) -> list[Ask]:
         """Whatever comes, and, as often, what needs several members in their order."""
@@ -225,7 +277,13 @@ WEIGHTS = {
     "parents": 0.7,
     "fill": 1,
     "collect": 0.7,
+    "begin": 0.7,
+    "go_on": 1.4,
+    "expire": 0.2,
 }
+IN_PARTS = {**WEIGHTS, "ask": 4, "batch": 2, "upload": 1, "begin": 8, "go_on": 20, "expire": 1}
+"""Of every fourth run: uploads in several requests take several."""
+
 WHATS = {
     "put": 6,
     "patch": 6,

@@ -31,7 +31,7 @@ def nodes(
 ) -> Iterator[Nodes]:
     """gunicorn twice: it gives the application bytes as they come."""
     folder = tmp_path_factory.mktemp("nodes")
-    own = {
+    own: dict[str, Any] = {
         **processes.basic_settings(folder, parts.postgresql_settings(postgresql)),
         "kinto.attachment.uploads": "true",
         "kinto.attachment.extensions": "any",
