@@ -1,5 +1,6 @@
 """What goes wrong with uploads in several requests: dead connections, late bytes, lost answers."""
 
+import contextlib
 import hashlib
 import random
 from collections.abc import Callable
@@ -18,9 +19,11 @@ from tests.http.test_resumable import (
     Draft,
     Tus,
     assert_nothing_left,
+    every_dialect,
     metadata,
     path_of,
 )
+from tests.support import parts, storage_parts
 from tests.support.parts import ATTACHMENT, RECORD, Client, Server
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
@@ -182,6 +185,119 @@ def test_rows_are_no_more_than_the_uploads_that_are_remembered(
     transaction.abort()
 
     assert len(found) == 1
+
+
+@EVERYWHERE
+@every_dialect
+@pytest.mark.parametrize("size", [0, 5_000])
+def test_the_length_may_be_told_when_all_bytes_are_there(
+    owner: Client, server: Server, dialect: Any, size: int
+) -> None:
+    """By a request that brings none."""
+    content = random.Random(3).randbytes(size)
+    url = path_of(dialect.create(owner, None))
+    if size:
+        dialect.send(owner, url, 0, content, False, 204)
+
+    dialect.send(owner, url, size, b"", True)
+
+    assert owner.get(ATTACHMENT).body == content
+    assert dialect.head(owner, url).headers["Upload-Offset"] == str(size)
+    assert_nothing_left(server)
+
+
+@every_dialect
+def test_an_upload_is_found_below_its_own_record_only(
+    owner: Client, server: Server, dialect: Any
+) -> None:
+    url = path_of(dialect.create(owner, 3))
+    elsewhere = url.replace(RECORD, f"{RECORD}-2")
+    owner.json("put", f"{RECORD}-2")
+
+    dialect.head(owner, elsewhere, 404)
+    dialect.send(owner, elsewhere, 0, b"abc", True, 404)
+    dialect.stop(owner, elsewhere, 404)
+
+    dialect.send(owner, url, 0, b"abc", True)
+    assert owner.get(ATTACHMENT).body == b"abc"
+    assert "attachment" not in owner.get(f"{RECORD}-2").json["data"]
+    assert_nothing_left(server)
+
+
+@every_dialect
+def test_who_is_not_known_any_more_goes_on_when_he_is(
+    owner: Client, server: Server, dialect: Any
+) -> None:
+    """As where a token has expired in the middle."""
+    url, unknown = path_of(dialect.create(owner, 6)), server.as_user(None)
+    dialect.send(owner, url, 0, b"abc", False, 204)
+
+    for refused in (
+        dialect.send(unknown, url, 3, b"def", True, 401),
+        dialect.head(unknown, url, 401),
+        dialect.stop(unknown, url, 401),
+    ):
+        assert "Upload-Offset" not in refused.headers
+
+    assert dialect.head(owner, url).headers["Upload-Offset"] == "3"
+    dialect.send(owner, url, 3, b"def", True)
+    assert owner.get(ATTACHMENT).body == b"abcdef"
+    assert_nothing_left(server)
+
+
+@every_dialect
+def test_a_store_that_is_away_is_no_reason_to_begin_anew(
+    on_postgresql: Callable[..., Server], dialect: Any
+) -> None:
+    """Clients take 4xx for the end of an upload."""
+    server = on_postgresql(ON)
+    owner = server.as_user()
+    url = path_of(dialect.create(owner, 6))
+    dialect.send(owner, url, 0, b"abc", False, 204)
+    assert server.files is not None
+    mounted = server.files.rename(server.files.with_name("mounted"))
+    server.files.mkdir()
+
+    for away in (
+        dialect.head(owner, url, 503),
+        dialect.send(owner, url, 3, b"def", True, 503),
+        dialect.stop(owner, url, 503),
+    ):
+        assert "Upload-Offset" not in away.headers
+
+    server.files.rmdir()
+    mounted.rename(server.files)
+    assert dialect.head(owner, url).headers["Upload-Offset"] == "3"
+    dialect.send(owner, url, 3, b"def", True)
+    assert owner.get(ATTACHMENT).body == b"abcdef"
+    assert_nothing_left(server)
+
+
+def test_s3_may_say_200_and_then_that_it_failed() -> None:
+    """CompleteMultipartUpload does so, where it takes long."""
+    dialect = Tus()
+    with contextlib.ExitStack() as stack:
+        url, gate = stack.enter_context(storage_parts.gated_moto())
+        with storage_parts.s3_client(url) as client:
+            bucket = storage_parts.new_bucket(client)
+        store = storage_parts.s3_settings(url, bucket, download="proxy")
+        server = Server({**parts.SETTINGS, **parts.MEMORY, **store, **ON})
+        stack.callback(server.close)
+        owner = server.as_user()
+        owner.make_collection()
+        upload = path_of(dialect.create(owner, 3))
+        fails = {"POST uploadId": (200, "InternalError")}
+        gate.answer = lambda operation, _: fails.get(operation)
+
+        dialect.send(owner, upload, 0, b"abc", True, 503)
+
+        assert "POST uploadId" in [operation for operation, _ in gate.seen]
+        gate.reset()
+        assert dialect.head(owner, upload).headers["Upload-Offset"] == "2"
+        owner.get(RECORD, 404)
+        dialect.send(owner, upload, 2, b"c", True)
+        assert owner.get(ATTACHMENT).body == b"abc"
+        assert_nothing_left(server)
 
 
 def test_two_finish_at_once_and_one_record_is_written(owner: Client, server: Server) -> None:

@@ -190,6 +190,21 @@ def test_many_small_requests_fill_a_unit(place: Place) -> None:
     assert place.uploads.finish(state, 20_000) == received(state["key"], noise(20_000))
 
 
+def test_all_parts_of_s3_but_the_last_are_of_one_size(place: Place) -> None:
+    """Clones of it want that."""
+    if not isinstance(place, Bucket):
+        pytest.skip("it has no parts")
+    state, start = begin(place), 0
+    for size in (1, UNIT - 1, 3 * UNIT + 5, UNIT, 7, 2 * UNIT):
+        append(place, state, start, noise(start + size)[start:])
+        start += size
+
+    where = {"Bucket": place.store().bucket_name, "Key": state["key"]}
+    parts = place.store().s3_client.list_parts(**where, UploadId=state["multipart"])["Parts"]
+    assert [part["Size"] for part in parts] == [UNIT] * (start // UNIT)
+    assert place.uploads.finish(state, start) == received(state["key"], noise(start))
+
+
 def test_an_upload_is_resumable_and_its_limit_is_told(place: Place) -> None:
     store = place.store()
 

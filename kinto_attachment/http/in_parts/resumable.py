@@ -111,6 +111,9 @@ def take(request: Request) -> Session:
     upload_id, user_id = request.matchdict["upload_id"], request.prefixed_userid
     if not re.fullmatch(r"[0-9a-f]{32}", upload_id):
         raise Refused("upload_unknown")
+    give_back_connection()
+    Plugin.of(request).custody.check()  # A store that is not mounted has no upload of anybody.
+    give_back_connection()
     return uploads.take(request.context.target, upload_id, user_id)
 
 
