@@ -262,10 +262,10 @@ class Session:
             return
         if offset != self.offset:
             raise Refused("upload_offset", offset=self.shown)
+        self._began = offset
         if self._progress and self._progress.published:
             self._refuse_more(chunks)
             return
-        self._began = offset
         give_back_connection()
         settings, upload = self._uploads.settings, self.upload
         policy = settings.policy_for(*upload.target.place)
