@@ -38,8 +38,7 @@ class FormBody:
         self._size = size
         self._passed = passed
         self._boundary = secrets.token_hex(16)
-        guessed = media_types.of_extension(os.path.splitext(filename)[1].lower())
-        media_type = media_type or guessed or media_types.GENERIC
+        media_type = media_type_of(filename, media_type)
         parts = [self._part(f'name="{name}"') + _json(value) for name, value in fields.items()]
         named = f'name="attachment"; filename="{quoted(filename)}"\r\nContent-Type: {media_type}'
         self._head = b"\r\n".join([*parts, self._part(named)])
@@ -70,6 +69,12 @@ class FormBody:
         # A name may have bytes that are no text; a server could not do anything with them.
         head = f"--{self._boundary}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n"
         return head.encode("utf-8", "replace")
+
+
+def media_type_of(filename: str, known: str | None) -> str:
+    """The type that a file is sent as, where no other is known: by its name."""
+    guessed = media_types.of_extension(os.path.splitext(filename)[1].lower())
+    return known or guessed or media_types.GENERIC
 
 
 def quoted(filename: str) -> str:

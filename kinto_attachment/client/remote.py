@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from kinto_attachment.client import resuming
 from kinto_attachment.client.answers import Record, data_of, record_of
 from kinto_attachment.client.asking import Asker
 from kinto_attachment.client.ids import groups
@@ -44,6 +45,8 @@ class Remote:
         self.retries = retries
         self._path = f"/buckets/{bucket}/collections/{collection}"
         self._base_url: str | None = None
+        self.takes_pieces = False
+        """Whether the server takes files in several requests, by tus."""
         self._asker = Asker(self.server, auth or nobody, retries)
         self.transfers = Transfers(self.server, auth or nobody)
 
@@ -73,6 +76,8 @@ class Remote:
                 " setting kinto.includes."
             )
         self._base_url = told.get("base_url")
+        uploads = told.get("uploads")
+        self.takes_pieces = isinstance(uploads, dict) and uploads.get("tus") == resuming.VERSION
 
     def is_there(self) -> bool:
         """Whether the server answers at this moment."""
@@ -162,6 +167,10 @@ class Remote:
         """
         url = f"{self.server}{self._record_path(record_id)}/attachment"
         return self.transfers.post(url, body, headers)
+
+    def uploads_url(self, record_id: str) -> str:
+        """Where uploads to a record begin that come in several requests."""
+        return f"{self.server}{self._record_path(record_id)}/attachment/uploads"
 
     def url(self, location: str) -> str:
         """Where the file with this ``location`` is read.

@@ -5,17 +5,22 @@ every try whose end is not known.
 """
 
 import base64
+import contextlib
+import json
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any
 
-from kinto_attachment.client import naming
+from kinto_attachment.client import naming, resuming
 from kinto_attachment.client.answers import Record
 from kinto_attachment.client.content import Content
-from kinto_attachment.client.form_body import FileChanged, FormBody
+from kinto_attachment.client.form_body import FileChanged, FormBody, media_type_of
 from kinto_attachment.client.ids import LocalFile
 from kinto_attachment.client.outcomes import Failure, Temporary, Tries
 from kinto_attachment.client.reading import content_of, opened
 from kinto_attachment.client.remote import Remote
+from kinto_attachment.client.upload_notes import noted
 from kinto_attachment.client.wanted import Wanted
 
 UPLOADED, REPLACED, UNCHANGED = "uploaded", "replaced", "unchanged"
@@ -28,12 +33,19 @@ class Sender:
 
     :param fields: ``data`` and ``permissions``, which go along with each file.
     :param passed: called with bytes that are done; less than 0: done in vain.
+    :param resume_above: bytes above which a file is sent in several requests, where the server
+        takes that.
     """
 
     def __init__(
-        self, remote: Remote, fields: Mapping[str, Any], passed: Callable[[int], object]
+        self,
+        remote: Remote,
+        fields: Mapping[str, Any],
+        passed: Callable[[int], object],
+        resume_above: float,
     ) -> None:
         self.passed = passed
+        self._resume_above = resume_above if remote.takes_pieces else math.inf
         self._remote = remote
         self._fields = fields
 
@@ -119,13 +131,11 @@ class Sender:
             self.passed(size)
 
         try:
+            data = self._data(file)
+            fields = {**self._fields, "data": data} if data else self._fields
+            sending = _Sending(record_id, file, content, fields, _condition(record), passed)
             with opened(file) as source:
-                data = self._data(file)
-                fields = {**self._fields, "data": data} if data else self._fields
-                body = FormBody(
-                    source, content.size, file.filename, fields, passed, file.media_type
-                )
-                answer = self._remote.post(record_id, body, _headers(body, content, record))
+                answer = self._answer(sending, source)
             if not content.is_that_of({"attachment": answer}):
                 raise Failure("the server's answer has another size or SHA-256", 400)
         except BaseException as error:
@@ -134,6 +144,67 @@ class Sender:
             if isinstance(error, Failure) and error.status == 400:
                 _see_that_it_is_still(content, file)
             raise
+
+    def _answer(self, sending: "_Sending", source: IO[bytes]) -> Any:
+        """What the server says of the file that it has then."""
+        if sending.content.size > self._resume_above:
+            with contextlib.suppress(resuming.WholeInstead):
+                return self._send_pieces(sending, source)
+            source.seek(0)
+        body = sending.form(source)
+        return self._remote.post(sending.record_id, body, sending.form_headers(body))
+
+    def _send_pieces(self, sending: "_Sending", source: IO[bytes]) -> Any:
+        url = self._remote.uploads_url(sending.record_id)
+        headers = sending.upload_headers()
+        with noted(sending.file.path.parent, url) as note:
+            upload = resuming.Resumption(
+                self._remote.transfers,
+                self._remote.retries,
+                url,
+                note,
+                sending.content.size,
+                sending.passed,
+            )
+            answer = upload.send(source, headers)
+        if answer is None:
+            answer = (self._remote.record(sending.record_id) or {}).get("attachment")
+        return answer
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """One try with one file. ``fields``: of the record; ``condition``: a header."""
+
+    record_id: str
+    file: LocalFile
+    content: Content
+    fields: Mapping[str, Any]
+    condition: dict[str, str]
+    passed: Callable[[int], object]
+
+    def form(self, source: IO[bytes]) -> FormBody:
+        """It in one request."""
+        file, size = self.file, self.content.size
+        return FormBody(source, size, file.filename, self.fields, self.passed, file.media_type)
+
+    def form_headers(self, body: FormBody) -> dict[str, str]:
+        """Of that request."""
+        digest = base64.b64encode(self.content.digest).decode()
+        promised = {"Content-Type": body.content_type, "Repr-Digest": f"sha-256=:{digest}:"}
+        return promised | self.condition
+
+    def upload_headers(self) -> dict[str, str]:
+        """Of the request that begins an upload in several."""
+        file = self.file
+        told = {
+            "filename": file.filename,
+            "filetype": media_type_of(file.filename, file.media_type),
+            "sha256": self.content.hash,
+            **{name: json.dumps(value) for name, value in self.fields.items()},
+        }
+        size = str(self.content.size)
+        return {"Upload-Length": size, "Upload-Metadata": resuming.metadata(told)} | self.condition
 
 
 def _see_that_it_is_still(content: Content, file: LocalFile) -> None:
@@ -156,10 +227,3 @@ def _condition(record: Record | None) -> dict[str, str]:
     if record is None:
         return {"If-None-Match": "*"}
     return {"If-Match": f'"{record["last_modified"]}"'}
-
-
-def _headers(body: FormBody, content: Content, record: Record | None) -> dict[str, str]:
-    digest = base64.b64encode(content.digest).decode()
-    return {"Content-Type": body.content_type, "Repr-Digest": f"sha-256=:{digest}:"} | _condition(
-        record
-    )

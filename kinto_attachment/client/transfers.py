@@ -34,19 +34,36 @@ class Transfers:
 
         :raises Failure: as the server says.
         """
-        with named_failures(), self._send("POST", url, self._auth, headers, body) as response:
+        response = self.ask("POST", url, headers, body)
+        with named_failures():
+            answer = response.json()
+        if not isinstance(answer, dict):
+            raise Failure("the server's answer is no attachment")
+        return answer
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Iterable[bytes] | None = None,
+    ) -> requests.Response:
+        """Send a request of an upload, once; gives the answer, which has been read.
+
+        :param url: below the server's own: credentials go there.
+        :raises Failure: as the server says.
+        """
+        with named_failures(), self._send(method, url, self._auth, headers, body) as response:
             bounded(response)
             if response.status_code >= 400:
                 raise refusal(response)
-            if response.status_code not in (200, 201):
+            if response.status_code not in (200, 201, 204):
                 to = response.headers.get("Location", "nowhere")
                 raise Failure(
                     f"the server redirects uploads to {_shown(to)}", response.status_code
                 )
-            answer = response.json()
-            if not isinstance(answer, dict):
-                raise Failure("the server's answer is no attachment")
-            return answer
+            _ = response.content
+            return response
 
     def open(
         self, url: str, headers: Mapping[str, str], own_headers: Mapping[str, str]

@@ -28,6 +28,7 @@ class Uploader:
     :param fields: ``data`` and ``permissions``, which go along with each file.
     :param by_hash: the record's id is the hash; otherwise it is made of the name.
     :param passed: called with bytes that are done, from any thread; less than 0: done in vain.
+    :param resume_above: bytes above which a file is sent in several requests.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class Uploader:
         by_hash: bool,
         jobs: int,
         passed: Callable[[int], object],
+        resume_above: float,
     ) -> None:
         self._remote = remote
-        self._sender = Sender(remote, fields, passed)
+        self._sender = Sender(remote, fields, passed, resume_above)
         self._by_hash = by_hash
         self._jobs = jobs
         self._turns: dict[str, threading.Lock] = {}

@@ -106,6 +106,15 @@ def record_id(text: str) -> str:
     return text
 
 
+def size(text: str) -> int:
+    """Bytes: as in ``500kB``, ``8MB``, ``1GB``, or with ``i`` for steps of 1,024."""
+    written = re.fullmatch(r"([0-9]{1,15})\s*(?:([kmg])(i?))?b?", text.strip().lower(), re.ASCII)
+    if not written:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number of bytes, as in 8MB or 8MiB")
+    step = 1024 if written[3] else 1000
+    return int(written[1]) * step ** " kmg".index(written[2] or " ")
+
+
 def _server(text: str) -> str:
     if not re.match(r"https?://[^/]", text, re.IGNORECASE):
         raise argparse.ArgumentTypeError(

@@ -34,6 +34,7 @@ class Reply:
 
 
 DROP = "drop the connection when the real server has answered"
+CUT = "drop the connection, and do not ask the real server"
 
 Plan = Callable[[Seen], Reply | str | int | None]
 """None: pass it on. A number: pass on so many bytes of the answer, and drop the connection."""
@@ -103,6 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
             seen.status = step.status
             self._head(step.status, {**step.headers, "Content-Length": str(len(step.body))})
             self.wfile.write(step.body)
+            return
+        if step == CUT:
+            self.close_connection = True
             return
         with contextlib.closing(http.client.HTTPConnection(self.server.upstream)) as connection:
             connection.request(self.command, self.path, body, dict(self.headers))

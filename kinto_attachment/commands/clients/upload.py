@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinto_attachment.commands.clients.remote import add_path_field, run_on_collection
-from kinto_attachment.commands.options import add_collection, add_jobs
+from kinto_attachment.commands.options import add_collection, add_jobs, size
 from kinto_attachment.commands.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="FILE is a folder of `download --records`: make the collection the same, with the"
         " ids, fields and files that were there",
     )
+    parser.add_argument(
+        "--resumable-above",
+        type=size,
+        metavar="SIZE",
+        help="send larger files in several requests, where the server takes that, so that an"
+        " upload which breaks off goes on where it was (default: 8MB)",
+    )
+    parser.add_argument(
+        "--no-resume", action="store_true", help="send each file in one request, whatever its size"
+    )
     add_collection(parser)
     add_jobs(parser, "sent")
 
@@ -58,9 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _upload(arguments: argparse.Namespace, remote: "Remote") -> int:
+    from kinto_attachment.client.outcomes import Unusable
     from kinto_attachment.client.remote import FIELDS
+    from kinto_attachment.client.resuming import ABOVE
     from kinto_attachment.client.uploading import Uploader
 
+    above = arguments.resumable_above
+    if arguments.no_resume and above is not None:
+        raise Unusable("--no-resume and --resumable-above contradict each other: leave one out.")
     if arguments.records:
         files, total = _noted(arguments)
         remote.fields = None
@@ -77,6 +93,7 @@ def _upload(arguments: argparse.Namespace, remote: "Remote") -> int:
         by_hash=arguments.id == "hash",
         jobs=arguments.jobs,
         passed=reporter.passed,
+        resume_above=math.inf if arguments.no_resume else ABOVE if above is None else above,
     )
     return reporter.tell(uploader.upload(files, reporter.look))
 
