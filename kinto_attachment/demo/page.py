@@ -24,6 +24,9 @@ TYPES = {
     "demo.css": "text/css",
     "demo.js": "text/javascript",
     "api.js": "text/javascript",
+    "send.js": "text/javascript",
+    "tus.js": "text/javascript",
+    "unfinished.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 

@@ -49,10 +49,11 @@ def test_the_page_to_try_it_on_has_all_its_files(programs: Path, tmp_path: Path)
 
     with processes.answering(serve, tmp_path) as origin:
         page = requests.get(f"{origin}/v1/attachments/", timeout=30)
-        names = ("api.js", "demo.js", "demo.css", "icon.svg")
+        scripts = ("api.js", "demo.js", "send.js", "tus.js", "unfinished.js")
+        names = (*scripts, "demo.css", "icon.svg")
         files = [requests.get(f"{page.url}{name}", timeout=30) for name in names]
 
-    assert [file.status_code for file in (page, *files)] == [200] * 5
+    assert [file.status_code for file in (page, *files)] == [200] * 8
 
 
 def test_it_is_the_wheel_alone_that_runs(programs: Path, tmp_path: Path) -> None:

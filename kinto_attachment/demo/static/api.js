@@ -1,9 +1,14 @@
 /* How a page keeps files on the server, in a collection of the user's own bucket.
    URLs are relative to the page's own, …/v1/attachments/: so it works behind any proxy. */
 
+import { Refusal, send } from "./send.js";
+import { Upload } from "./tus.js";
+import { Unfinished } from "./unfinished.js";
+
 const FIRST_PAGE = "?has_attachment=true&_sort=-last_modified&_limit=24";
 const UNREACHABLE = "The server can't be reached: look at your connection, and try again.";
-const UNSENT = "The file was not sent: look at your connection, and whether the file is still there.";
+const LARGE = 8_000_000; // Bytes above which a file goes in several requests.
+const ENDED = [400, 404, 410, 412, 413]; // Statuses after which no upload goes on.
 
 /** What HTTP calls Basic, for names and passwords in any alphabet. */
 export function basic(name, password) {
@@ -17,23 +22,19 @@ export function newId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The server said no, in its own words. `stale`: the record is another one by now, or gone. */
-export class Refusal extends Error {
-  constructor(status, body) {
-    super(body?.message ?? `The server answers with status ${status}.`);
-    this.stale = status === 412 || status === 404;
-  }
-}
-
 export class Files {
-  constructor({ authorization, collection }) {
+  constructor({ name, authorization, collection }) {
     this.authorization = authorization;
+    this.unfinished = new Unfinished(name, collection);
+    this.takesPieces = false;
     this.records = `../buckets/default/collections/${collection}/records`;
   }
 
   /** Who signed in, with `bucket` where the server has default buckets; else undefined. */
   async user() {
-    return (await this.#ask("GET", "../")).body?.user;
+    const { body } = await this.#ask("GET", "../");
+    this.takesPieces = body?.capabilities?.attachments?.uploads?.tus === "1.0.0";
+    return body?.user;
   }
 
   /** Records with files, the newest first, and what to ask for to get more of them. */
@@ -57,35 +58,73 @@ export class Files {
   }
 
   /** Attach a file to a new record, or to an old one in place of its file; returns the record.
-      fetch() would not tell how much of the file is sent. */
-  upload(file, id, old, signal, progressed) {
-    const form = new FormData();
-    form.append("attachment", file);
-    const request = new XMLHttpRequest();
-    request.open("POST", `${this.records}/${id}/attachment`);
-    request.responseType = "json";
-    const headers = this.#headers(old ? Files.#unchanged(old) : { "If-None-Match": "*" });
-    Object.entries(headers).forEach((header) => request.setRequestHeader(...header));
-    return new Promise((resolve, reject) => {
-      signal.throwIfAborted();
-      signal.onabort = () => { request.abort(); reject(signal.reason); };
-      request.upload.onprogress = (event) => progressed(event.loaded / event.total);
-      request.onerror = () => reject(new Error(UNSENT));
-      request.onload = () => {
-        const { status, response } = request;
-        if (status !== 201 && status !== 200) return reject(new Refusal(status, response));
-        const last_modified = Number(request.getResponseHeader("ETag").replaceAll('"', ""));
-        return resolve({ id, last_modified, attachment: response });
-      };
-      request.send(form);
+      @param progressed  called with bytes that went, and bytes of the whole
+      @param waits  called with an error after which a large file goes on by itself */
+  async upload(file, id, old, { signal, progressed, waits }) {
+    const condition = old ? Files.#unchanged(old) : { "If-None-Match": "*" };
+    const large = this.isResumable(file);
+    const answer = large
+      ? await this.#resume(file, id, old, { creation: condition, signal, progressed, waits })
+      : await this.#sendWhole(file, id, { condition, signal, progressed });
+    if (!answer?.body) return (await this.#ask("GET", `${this.records}/${id}`)).body.data;
+    const last_modified = Number(answer.header("ETag").replaceAll('"', ""));
+    return { id, last_modified, attachment: answer.body };
+  }
+
+  /** Whether a file goes in several requests, so that one can pause it. */
+  isResumable(file) {
+    return this.takesPieces && file.size > LARGE;
+  }
+
+  /** The id of the record of an upload that this file would go on with; else undefined. */
+  begun(file, old) {
+    return this.isResumable(file) ? this.unfinished.get(this.unfinished.key(file, old))?.record : undefined;
+  }
+
+  /** Give an upload up, of a file that is at hand or by what is remembered of it. */
+  async giveUp(key) {
+    const found = this.unfinished.get(key);
+    this.unfinished.forget(key);
+    if (!found) return;
+    const url = this.#uploads(found.record);
+    await new Upload(null, { url, headers: this.#headers(), id: found.id }).giveUp();
+  }
+
+  #sendWhole(file, id, { condition, signal, progressed }) {
+    const body = new FormData();
+    body.append("attachment", file);
+    const url = `${this.records}/${id}/attachment`;
+    return send("POST", url, this.#headers(condition), { body, signal, progressed });
+  }
+
+  async #resume(file, id, old, how) {
+    const key = this.unfinished.key(file, old);
+    const upload = new Upload(file, {
+      url: this.#uploads(id),
+      headers: this.#headers(),
+      id: this.unfinished.get(key)?.id,
+      remember: (state) => this.unfinished.set(key, { ...state, record: id }),
     });
+    try {
+      const progressed = (sent) => how.progressed(sent, file.size);
+      const answer = await upload.run({ ...how, progressed });
+      this.unfinished.forget(key);
+      return answer;
+    } catch (error) {
+      if (ENDED.includes(error.status)) this.unfinished.forget(key);
+      throw error;
+    }
+  }
+
+  #uploads(id) {
+    return `${this.records}/${id}/attachment/uploads`;
   }
 
   static #unchanged(record) {
     return { "If-Match": `"${record.last_modified}"` };
   }
 
-  #headers(more) {
+  #headers(more = {}) {
     return { Authorization: this.authorization, ...more };
   }
 

@@ -40,35 +40,74 @@ async function inTurn(job) {
   }
 }
 
+/** How far it is, in words, once there is something to go by. */
+class Pace {
+  constructor() {
+    this.first = null;
+  }
+
+  words(sent, total) {
+    const now = performance.now();
+    this.first ??= { sent, now };
+    const done = `${readable(sent)} of ${readable(total)}`;
+    const seconds = (now - this.first.now) / 1000;
+    const rate = (sent - this.first.sent) / seconds;
+    if (seconds < 1 || !rate) return done;
+    const left = (total - sent) / rate;
+    const [count, unit] = left < 90 ? [left, "second"] : left < 5400 ? [left / 60, "minute"] : [left / 3600, "hour"];
+    const how = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
+    return `${done}, ${Math.max(1, count).toLocaleString([], how)} left`;
+  }
+}
+
 /** Upload a file to a new record, or to an old one in place of its file. */
 function upload(file, old) {
   const row = clone("upload");
-  const [title, again, stop, bar, note] = row.children;
-  const id = old?.id ?? newId();
+  const [title, again, halt, stop, bar, note] = row.children;
+  const large = files.isResumable(file);
+  const key = files.unfinished.key(file, old);
+  const id = files.begun(file, old) ?? old?.id ?? newId();
   let cancelling;
 
   async function attempt() {
     cancelling = new AbortController();
     const { signal } = cancelling;
+    const pace = new Pace();
     row.classList.remove("failed");
     label(stop, "Cancel", file.name);
-    if (document.activeElement === again) stop.focus();
+    if (document.activeElement === again) (large ? halt : stop).focus();
     again.hidden = true;
+    halt.hidden = !large;
     note.textContent = "";
-    bar.value = 0;
-    const progressed = (part) => { bar.value = part; };
+    const progressed = (sent, total) => {
+      bar.value = sent / total;
+      if (large) note.textContent = pace.words(sent, total);
+    };
+    const waits = (error) => say(`${error.message} It goes on by itself.`, note);
     try {
-      leave(put(await inTurn(() => files.upload(file, id, old, signal, progressed))));
+      const job = () => files.upload(file, id, old, { signal, progressed, waits });
+      leave(put(await inTurn(job)));
       say(`${file.name} is stored.`);
     } catch (error) {
       if (!signal.aborted) failed(error);
     }
   }
 
+  function paused() {
+    cancelling.abort();
+    label(again, "Go on", file.name);
+    again.hidden = false;
+    if (document.activeElement === halt) again.focus();
+    halt.hidden = true;
+    say(`Paused. What has come stays on the server.`, note);
+  }
+
   async function failed(error) {
     row.classList.add("failed");
     label(stop, "Dismiss", file.name);
+    label(again, "Try again", file.name);
     again.hidden = Boolean(error.stale);
+    halt.hidden = true;
     if (error.stale) await load();
     say(error.stale ? CHANGED : error.message, note);
   }
@@ -79,13 +118,43 @@ function upload(file, old) {
     if (focused) next.focus();
   }
 
+  find("uploads").querySelectorAll(".begun").forEach((one) => {
+    if (one.dataset.key === key) one.remove();
+  });
   title.textContent = file.name;
   bar.setAttribute("aria-label", `Upload of ${file.name}`);
   label(again, "Try again", file.name);
+  label(halt, "Pause", file.name);
   again.onclick = attempt;
-  stop.onclick = () => { cancelling.abort(); leave(find("files")); };
+  halt.onclick = paused;
+  stop.onclick = () => {
+    cancelling.abort();
+    if (large) files.giveUp(key);
+    leave(find("files"));
+  };
   find("uploads").append(row);
   attempt();
+}
+
+/** Show uploads that another page began: a page may not open a file by itself. */
+function showUnfinished() {
+  for (const { key, name, size, offset } of files.unfinished.list()) {
+    const row = clone("upload");
+    const [title, , , stop, bar, note] = row.children;
+    row.classList.add("begun");
+    row.dataset.key = key;
+    title.textContent = name;
+    bar.value = offset / size;
+    bar.setAttribute("aria-label", `Upload of ${name}`);
+    note.textContent = `${readable(offset)} of ${readable(size)}. Choose the file again, and it goes on.`;
+    label(stop, "Cancel", name);
+    stop.onclick = () => {
+      files.giveUp(key);
+      row.remove();
+      find("files").focus();
+    };
+    find("uploads").append(row);
+  }
 }
 
 // The list
@@ -244,6 +313,7 @@ async function signIn(session) {
   find("user-name").textContent = session.name;
   find("list-title").textContent = `Files in ${session.collection}`;
   await load();
+  showUnfinished();
   find("sign-in").hidden = true;
   find("user").hidden = find("album").hidden = false;
 }
