@@ -15,7 +15,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from kinto.core.storage import StorageBase
@@ -55,16 +55,28 @@ class UnfinishedUploads:
     """Those of one server.
 
     :param storage: Kinto's.
+    :param count: called with what has become of an upload: ``begun``, ``finished``, ``refused`` or
+        ``stopped``.
     """
 
-    def __init__(self, settings: Settings, store: Store, storage: StorageBase) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        storage: StorageBase,
+        count: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self.count = count
         self.settings = settings
         self.store = store
         self.storage = storage
 
-    def reason_against(self) -> str | None:
-        """Why there are none here; None where there are."""
-        if not self.settings.uploads:
+    def reason_against(self, policy: Policy | None = None) -> str | None:
+        """Why there are none here; None where there are.
+
+        :param policy: of the collection that is meant; None: of any.
+        """
+        if not (policy or self.settings).uploads:
             return "the setting uploads is false"
         if not isinstance(self.store, Resumable):
             return "the store keeps only whole files"
@@ -87,8 +99,11 @@ class UnfinishedUploads:
         """Begin an upload.
 
         :param wanted: what the client has said of it; name, type and key are decided here.
-        :raises Refused: extension, announced size, or too many uploads.
+        :raises Refused: extension, announced size, too many uploads, or none in this collection.
         """
+        why = self.reason_against(policy)
+        if why is not None:
+            raise Refused("uploads_off", why=why)
         self._check_length(wanted.length, policy)
         plan = intake.plan(part, None, wanted.target, policy)
         now = int(time.time())
@@ -119,6 +134,7 @@ class UnfinishedUploads:
         if not session.change(store_state=state):
             self.at_store.discard(state)
             raise Refused("upload_taken_over")
+        self.count("begun")
         return session
 
     def take(self, target: Target, upload_id: str, user_id: str | None) -> "Session":
@@ -355,12 +371,14 @@ class Session:
 
     def tidy(self) -> None:
         """The record is written: what the store has beside the file goes."""
+        self._uploads.count("finished")
         with contextlib.suppress(StoreError):
             self._uploads.at_store.discard(self.upload.store_state)
 
     def refuse(self) -> None:
         """End the upload for good: nothing of it is left but that it was refused."""
         if self.change(status=Status.REFUSED):
+            self._uploads.count("refused")
             try:
                 self._uploads.clear(self.upload)
             except StoreError as error:
@@ -372,6 +390,7 @@ class Session:
             raise Refused("upload_finished")
         if not self.change(status=Status.REFUSED):
             raise Refused("upload_taken_over")
+        self._uploads.count("stopped")
         give_back_connection()
         self._uploads.remove(self.upload)
 

@@ -66,11 +66,13 @@ class Failure(Exception):
     """It can't be done; the message is a clause for the user.
 
     :param status: of the answer; 0 where there was none.
+    :param reason: the server's word for it, as kinto-attachment has one.
     """
 
-    def __init__(self, sentence: str, status: int = 0) -> None:
+    def __init__(self, sentence: str, status: int = 0, reason: str = "") -> None:
         super().__init__(sentence)
         self.status = status
+        self.reason = reason
 
 
 class Temporary(Failure):
@@ -151,7 +153,9 @@ def refusal(response: requests.Response) -> Failure:
     sentence = f"the server says {response.status_code}: {reason}"
     if response.status_code in TEMPORARY:
         return Temporary(sentence, response.status_code, _retry_after(response))
-    return Failure(sentence, response.status_code)
+    details = body.get("details") if isinstance(body, dict) else None
+    named = details.get("reason") if isinstance(details, dict) else None
+    return Failure(sentence, response.status_code, str(named or ""))
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -38,6 +38,10 @@ FULL = (429, 507)
 """No more unfinished uploads are taken. A file in one request is."""
 
 
+OFF = "uploads_off"
+"""Why a server refuses for one collection what it takes for others."""
+
+
 class WholeInstead(Exception):
     """The file has to be sent in one request."""
 
@@ -140,7 +144,7 @@ class Resumption:
         try:
             answer = self._transfers.ask("POST", self._uploads_url, {**OWN, **headers})
         except Failure as error:
-            if error.status in FULL:
+            if error.status in FULL or error.reason == OFF:
                 raise WholeInstead from error
             raise
         with named_failures():

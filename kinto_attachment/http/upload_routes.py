@@ -13,7 +13,7 @@ from pyramid.response import Response
 from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.unfinished import UnfinishedUploads
 from kinto_attachment.http import routes
-from kinto_attachment.http.in_parts import draft, tus
+from kinto_attachment.http.in_parts import draft, resumable, tus
 from kinto_attachment.plugin import Plugin
 from kinto_attachment.records import permissions
 
@@ -136,7 +136,7 @@ def tween_factory(handler: Callable[[Request], Response], registry: "Registry") 
         if found is None:
             return handler(request)
         is_preflight = "Access-Control-Request-Method" in request.headers
-        if request.method == "OPTIONS" and not is_preflight and _is_offered(registry, plugin):
+        if request.method == "OPTIONS" and not is_preflight and _is_offered(request, plugin):
             response = Response(status=204, content_type=None)
             response.headers["Upload-Limit"] = draft.limit_header(request)
             response.headers.update(tus.discovery(request) if found[1] else {})
@@ -151,9 +151,9 @@ def tween_factory(handler: Callable[[Request], Response], registry: "Registry") 
     return tween
 
 
-def _is_offered(registry: "Registry", plugin: Plugin) -> bool:
-    uploads = UnfinishedUploads(plugin.settings, plugin.store, registry.storage)
-    return uploads.reason_against() is None
+def _is_offered(request: Request, plugin: Plugin) -> bool:
+    uploads = UnfinishedUploads(plugin.settings, plugin.store, request.registry.storage)
+    return uploads.reason_against(resumable.policy_of(request)) is None
 
 
 def _by_dialect(

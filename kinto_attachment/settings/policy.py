@@ -21,6 +21,7 @@ class Policy:
     mimetypes: Mapping[str, str]
     max_size_bytes: int
     private: bool
+    uploads: bool
 
     def allows(self, extension: str) -> bool:
         """Whether a file with this extension (``.jpg``, or nothing) may be stored."""
@@ -42,7 +43,6 @@ class Settings:
     extra_base_url: str | None
     least_rate: int
     least_rate_grace: float
-    uploads: bool
     upload_max_age: int
     max_uploads_per_user: int
     max_unfinished_bytes: int
@@ -72,6 +72,11 @@ class Settings:
             if place in self.policies:
                 return self.policies[place]
         return self.policies[()]
+
+    @property
+    def uploads(self) -> bool:
+        """Whether files may come in several requests, to some collection at least."""
+        return any(policy.uploads for policy in self.policies.values())
 
     def private_line(self) -> str | None:
         """The name, as the ini has it, of the first setting that makes files private; None where

@@ -131,6 +131,7 @@ SETTINGS = (
         False,
         "Take files in several requests, which go on where they broke off: by tus 1.0, and by the"
         " IETF's draft.",
+        True,
     ),
     Setting(
         "upload_max_age",

@@ -25,7 +25,10 @@ from tests.support.processes import Kinto, started
 from tests.support.streaming import serving
 
 Capsys = pytest.CaptureFixture[str]
-ON = {"kinto.attachment.uploads": "true"}
+ON = {
+    "kinto.attachment.uploads": "true",
+    "kinto.attachment.resources.whole.uploads": "false",
+}
 PIECES = 3
 CONTENT = bytes(range(251)) * (PIECE // 251 * 5 // 2)
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -129,6 +132,16 @@ def test_what_can_not_go_in_pieces_goes_in_one(album: Album, more: dict[str, Any
     assert is_whole(album, b"x" * 20)
     (record,) = album.records().values()
     assert record.items() >= data.items()
+
+
+def test_a_collection_that_takes_no_pieces_gets_the_whole(album: Album) -> None:
+    records = f"{album.kinto.url}/buckets/whole/collections/{album.name}"
+    for url in (records.split("/collections", maxsplit=1)[0], records):
+        requests.put(url, auth=USER).raise_for_status()
+    assert album.run("upload", str(album.file("a.txt", b"x" * 20)), SMALL, "--bucket=whole") == 0
+
+    assert [method for method, _ in sent(album)] == ["POST", "POST"]
+    assert len(requests.get(f"{records}/records", auth=USER).json()["data"]) == 1
 
 
 @pytest.mark.parametrize(

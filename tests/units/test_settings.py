@@ -320,6 +320,7 @@ def test_without_any_setting_the_defaults_hold() -> None:
         "mimetypes": {".geojson": "application/geojson", ".pem": "application/x-pem-file"},
         "max_size_bytes": 0,
         "private": False,
+        "uploads": False,
     }
 
 

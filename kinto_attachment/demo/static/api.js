@@ -63,9 +63,11 @@ export class Files {
   async upload(file, id, old, { signal, progressed, waits }) {
     const condition = old ? Files.#unchanged(old) : { "If-None-Match": "*" };
     const large = this.isResumable(file);
+    const whole = () => this.#sendWhole(file, id, { condition, signal, progressed });
     const answer = large
       ? await this.#resume(file, id, old, { creation: condition, signal, progressed, waits })
-      : await this.#sendWhole(file, id, { condition, signal, progressed });
+        .catch((error) => (error.reason === "uploads_off" ? whole() : Promise.reject(error)))
+      : await whole();
     if (!answer?.body) return (await this.#ask("GET", `${this.records}/${id}`)).body.data;
     const last_modified = Number(answer.header("ETag").replaceAll('"', ""));
     return { id, last_modified, attachment: answer.body };

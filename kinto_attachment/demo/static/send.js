@@ -7,6 +7,7 @@ export class Refusal extends Error {
   constructor(status, body) {
     super(body?.message ?? `The server answers with status ${status}.`);
     this.status = status;
+    this.reason = body?.details?.reason;
     this.stale = status === 412 || status === 404;
   }
 }

@@ -29,6 +29,7 @@ from kinto_attachment.plugin import Plugin, own_base_url
 from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
 from kinto_attachment.rows import Upload
 from kinto_attachment.rows.apart import give_back_connection
+from kinto_attachment.settings import Policy
 from kinto_attachment.targets import Target
 
 READ = 64 * 1024
@@ -49,8 +50,12 @@ Answer = Callable[[Response, Session, Response], None]
 
 def uploads_of(request: Request) -> UnfinishedUploads:
     """Those of the server."""
-    plugin = Plugin.of(request)
-    return UnfinishedUploads(plugin.settings, plugin.store, request.registry.storage)
+    plugin, metrics = Plugin.of(request), request.registry.metrics
+
+    def count(event: str) -> None:
+        metrics.count("attachment_resumable_uploads", unique=[("event", event)])
+
+    return UnfinishedUploads(plugin.settings, plugin.store, request.registry.storage, count)
 
 
 def whole_number(request: Request, name: str) -> int | None:
@@ -266,10 +271,15 @@ def attachment_of(request: Request, session: Session) -> tuple[dict[str, Any], i
 def limits(request: Request) -> dict[str, int]:
     """What an upload here may be, in bytes and seconds: ``max-size``, ``max-age``."""
     uploads = uploads_of(request)
-    policy = uploads.settings.policy_for(*_place(request))
+    policy = policy_of(request)
     most = uploads.most(policy)
     sizes = {"max-size": most} if most else {"min-size": 0}
     return {**sizes, "max-age": uploads.settings.upload_max_age}
+
+
+def policy_of(request: Request) -> Policy:
+    """That of the collection in the URL, before the route is known."""
+    return Plugin.of(request).settings.policy_for(*_place(request))
 
 
 def _place(request: Request) -> tuple[str, str]:
