@@ -31,6 +31,13 @@ METRICS = (
     Metric("attachment_received_bytes", COUNTER, "What these files weigh together."),
     Metric("attachment_upload_seconds", HISTOGRAM, "How long a file took to come and be stored."),
     Metric(
+        "attachment_resumable_uploads",
+        COUNTER,
+        "Uploads in several requests that were `begun`, `finished`, `refused` (for good) or"
+        " `stopped` (by the client).",
+        ("event",),
+    ),
+    Metric(
         "attachment_settle_seconds",
         HISTOGRAM,
         "How long it took to bring links in line with records.",
@@ -60,6 +67,12 @@ METRICS = (
         "Files that records name or that are kept. Counted at most every ten minutes.",
     ),
     Metric("attachment_stored_bytes", GAUGE, "What these files weigh together."),
+    Metric(
+        "attachment_unfinished_files",
+        GAUGE,
+        "Uploads in several requests that are not finished, and may go on.",
+    ),
+    Metric("attachment_unfinished_bytes", GAUGE, "What has come of them."),
     Metric("attachment_stored_timestamp_seconds", GAUGE, "When they were counted, since 1970."),
     Metric(
         "attachment_gc_timestamp_seconds",
@@ -72,6 +85,11 @@ METRICS = (
         "Files that nothing named, and links that no record backed, which it has found.",
     ),
     Metric("attachment_gc_removed_files", GAUGE, "Files that it has removed."),
+    Metric(
+        "attachment_gc_expired_objects",
+        GAUGE,
+        "Uploads in several requests that had expired when it ran, and that it has removed.",
+    ),
     Metric(
         "attachment_verify_timestamp_seconds",
         GAUGE,

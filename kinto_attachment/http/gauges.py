@@ -2,7 +2,7 @@
 
 Kinto's metrics know no such thing. Prometheus asks a collector of ours at each scrape; other
 services get the values with each heartbeat. All values are rows that are there already: nothing
-is counted while somebody waits.
+is counted while somebody waits, but unfinished uploads, which are few.
 """
 
 import logging
@@ -21,7 +21,7 @@ from pyramid.settings import asbool
 
 from kinto_attachment.metrics import METRICS
 from kinto_attachment.records import last_runs
-from kinto_attachment.rows import rows_of
+from kinto_attachment.rows import rows_of, upload_rows_of
 
 if TYPE_CHECKING:
     from kinto.core.types import Registry
@@ -53,12 +53,16 @@ class Gauges:
             yield "attachment_stored_files", stored["files"]
             yield "attachment_stored_bytes", stored["bytes"]
             yield "attachment_stored_timestamp_seconds", stored["finished"] / 1000
+        unfinished = upload_rows_of(storage).unfinished()
+        yield "attachment_unfinished_files", unfinished.uploads
+        yield "attachment_unfinished_bytes", unfinished.received
         collected = last_runs.last_run(storage, last_runs.GC)
         if collected:
             yield "attachment_gc_timestamp_seconds", collected["finished"] / 1000
             found = collected["orphans"] + collected["dead_links"]
             yield "attachment_gc_found_objects", found
             yield "attachment_gc_removed_files", collected["removed_files"]
+            yield "attachment_gc_expired_objects", collected.get("expired_uploads", 0)
         verified = last_runs.last_run(storage, last_runs.VERIFY)
         if verified:
             yield "attachment_verify_timestamp_seconds", verified["finished"] / 1000

@@ -21,7 +21,7 @@ from kinto_attachment.attachments.adoption import PublishedLinks
 from kinto_attachment.maintenance import expired_uploads
 from kinto_attachment.maintenance.ceiling import Ceiling, exceeds
 from kinto_attachment.plugin import Plugin
-from kinto_attachment.rows import rows_of
+from kinto_attachment.rows import Upload, rows_of
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.links import Link, State, same
 from kinto_attachment.rows.paging import page_by_page, step
@@ -38,13 +38,15 @@ AT_ONCE = 100
 
 
 UNNAMED, DEAD_LINK, EXPIRED = "unnamed", "dead-link", "expired"
+EXPIRED_UPLOAD = "overdue"
 
 
 @dataclass(frozen=True)
 class Garbage:
     """A file that nothing names, or a link that is not to stay, with the file's key.
 
-    :param kind: ``unnamed``, ``dead-link``, or ``expired``: an old file, kept for long enough.
+    :param kind: ``unnamed``, ``dead-link``, ``expired``: an old file, kept for long enough; or
+        ``overdue``: one in several requests that was not finished in time.
     :param record: URI of the one that the link is about; None for a file.
     """
 
@@ -73,7 +75,9 @@ def _not_told(_: Garbage) -> None: ...
 class GarbageReport:
     """What was found and removed. ``orphans``: files of ours that no link names; ``expired``:
     links of old files that were kept for as long as ``keep_old_files`` says; ``bytes``: what
-    files of ours weigh together."""
+    files of ours weigh together; ``uploads`` and ``upload_bytes``: those in several requests that
+    are not finished, and what has come of them; ``expired_uploads``: those that were not finished
+    in time; ``unfinished``: the number of uploads, of whatever kind, whose rest was removed."""
 
     files: int = 0
     bytes: int = 0
@@ -81,6 +85,9 @@ class GarbageReport:
     orphans: int = 0
     dead_links: int = 0
     expired: int = 0
+    uploads: int = 0
+    upload_bytes: int = 0
+    expired_uploads: int = 0
     unfinished: int = 0
     removed_files: int = 0
     removed_links: int = 0
@@ -136,7 +143,16 @@ class Collector:
         report = GarbageReport()
         self.look_at_links(report, tell)
         self.look_at_files(report, tell)
+        self.look_at_uploads(report, tell)
         return report
+
+    def look_at_uploads(self, report: GarbageReport, tell: Told = _not_told) -> None:
+        """Count uploads in several requests, and those that have expired."""
+        standing = expired_uploads.unfinished(self._registry)
+        report.uploads, report.upload_bytes = standing.uploads, standing.received
+        for upload in expired_uploads.expired(self._registry):
+            report.expired_uploads += 1
+            tell(Garbage(EXPIRED_UPLOAD, upload.key, upload.record_uri))
 
     def look_at_links(self, report: GarbageReport, tell: Told = _not_told) -> None:
         """Count links, and those that no record backs."""
@@ -176,7 +192,11 @@ class Collector:
             report.removed_files += 1
             tell(Garbage(UNNAMED, key))
         report.unfinished = self._store.remove_unfinished(self._unfinished_before())
-        report.unfinished += expired_uploads.remove(self._registry, self.before)
+
+        def tell_upload(upload: Upload) -> None:
+            tell(Garbage(EXPIRED_UPLOAD, upload.key, upload.record_uri))
+
+        report.unfinished += expired_uploads.remove(self._registry, self.before, tell_upload)
 
     def _unfinished_before(self) -> float:
         """Stores behind a network tell when an upload began, not when it was last written to."""

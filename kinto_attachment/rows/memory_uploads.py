@@ -10,7 +10,7 @@ from kinto.core.storage.exceptions import ObjectNotFoundError
 
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.memory import MemoryRows
-from kinto_attachment.rows.uploads import PREFIX, RESOURCE, Status, Upload, Usage
+from kinto_attachment.rows.uploads import PREFIX, RESOURCE, Status, Unfinished, Upload, Usage
 from kinto_attachment.targets import Target
 
 
@@ -64,6 +64,13 @@ class MemoryUploadRows:
         if user_id is None:
             own = [u for u in own if u.target.collection_uri == collection_uri]
         return Usage(len(own), sum(upload.size(now) for upload in found))
+
+    def unfinished(self) -> Unfinished:
+        """All that is."""
+        now = time.time()
+        found = [u for u in self._all() if u.status is Status.OPEN and u.expires > now]
+        oldest = min((upload.created for upload in found), default=None)
+        return Unfinished(len(found), sum(upload.received for upload in found), oldest)
 
     def everything(self) -> Iterator[list[Upload]]:
         """All of them."""

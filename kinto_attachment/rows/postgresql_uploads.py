@@ -13,6 +13,7 @@ from kinto_attachment.rows.uploads import (
     PREFIX,
     RESOURCE,
     USAGE,
+    Unfinished,
     Upload,
     Usage,
 )
@@ -85,6 +86,18 @@ class PostgreSQLUploadRows:
             statement, user=user_id, below=below, now=int(time.time()), resource=RESOURCE
         )
         return Usage(row.own, int(row.total))
+
+    def unfinished(self) -> Unfinished:
+        """In one look: there are few rows."""
+        statement = """
+        SELECT count(*) AS uploads, coalesce(sum(CAST(data ->> 'received' AS bigint)), 0) AS size,
+               min(CAST(data ->> 'created' AS bigint)) AS oldest
+          FROM objects
+         WHERE resource_name = :resource AND data ->> 'status' = 'open'
+           AND CAST(data ->> 'expires' AS bigint) > :now
+        """
+        (row,) = self._rows.read(statement, now=int(time.time()), resource=RESOURCE)
+        return Unfinished(row.uploads, int(row.size), row.oldest)
 
     def everything(self) -> Iterator[list[Upload]]:
         """All of them, in the order of the primary key."""

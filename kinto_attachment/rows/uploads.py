@@ -127,6 +127,19 @@ class Usage:
     total_bytes: int
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """All that is unfinished, and may go on.
+
+    :param received: bytes that had come when requests last ended.
+    :param oldest: when the oldest was begun, in seconds since 1970; None where there is none.
+    """
+
+    uploads: int
+    received: int
+    oldest: int | None
+
+
 class UploadRows(Protocol):
     """The rows of one Kinto storage. Callers see to the transaction."""
 
@@ -150,6 +163,9 @@ class UploadRows(Protocol):
 
     def usage(self, user_id: str | None, collection_uri: str) -> Usage:
         """What is unfinished, and has not expired."""
+
+    def unfinished(self) -> Unfinished:
+        """All that is unfinished, and has not expired, of everybody."""
 
     def everything(self) -> Iterator[list[Upload]]:
         """All of them, page by page; those that are read may be removed while iterating."""

@@ -116,19 +116,35 @@ class NetworkUploads(ABC, Generic[Sent]):
         self._drop(state)
         self._objects.remove([found.name for found in self._objects.listing(folder_of(state))])
 
+    def abandoned(self, before: float, is_living: Callable[[str], bool]) -> list[str]:
+        """By the objects beside uploads."""
+        return list(self._abandoned(before, is_living))
+
+    def missing_permission(self) -> str | None:
+        """None, unless a store needs one that only uploads need."""
+        return None
+
     def remove_abandoned(self, before: float, is_living: Callable[[str], bool]) -> int:
         """Go through the objects beside uploads."""
+        doomed = self._abandoned(before, is_living)
+        for names in doomed.values():
+            self._drop_abandoned(names)
+            self._objects.remove(names)
+        return len(doomed)
+
+    def _abandoned(self, before: float, is_living: Callable[[str], bool]) -> dict[str, list[str]]:
+        """Names of objects, by the ids of their uploads."""
         names: dict[str, list[str]] = {}
         changed: dict[str, float] = {}
         for found in self._objects.listing(f"{UPLOADS}/"):
             upload_id = found.name.split("/")[1]
             names.setdefault(upload_id, []).append(found.name)
             changed[upload_id] = max(changed.get(upload_id, 0), found.modified)
-        doomed = [found for found in names if changed[found] < before and not is_living(found)]
-        for upload_id in doomed:
-            self._drop_abandoned(names[upload_id])
-            self._objects.remove(names[upload_id])
-        return len(doomed)
+        return {
+            found: names[found]
+            for found in names
+            if changed[found] < before and not is_living(found)
+        }
 
     def _rest(self, state: State, stands: Standing[Sent]) -> bytearray:
         """What the tails have."""

@@ -121,6 +121,13 @@ class Uploads(Protocol):
         """Remove all that is left of an upload, finished or not. A file that was published is
         left alone: that is ``store.delete``'s. Harmless when repeated."""
 
+    def abandoned(self, before: float, is_living: Callable[[str], bool]) -> list[str]:
+        """The ids of the uploads that :meth:`remove_abandoned` would remove."""
+
+    def missing_permission(self) -> str | None:
+        """The name of a permission that uploads need and the store refuses; None where it
+        refuses none, or where its files need none beyond those that all files need."""
+
     def remove_abandoned(self, before: float, is_living: Callable[[str], bool]) -> int:
         """Remove what uploads have left that nobody will go on with; returns how many those were.
 

@@ -9,8 +9,9 @@ import re
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -50,9 +51,16 @@ class Scraped:
     def close(self) -> None:
         self._connection.close()
 
-    def send(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> int:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        content_type: str = "",
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> int:
         user = b64encode(b"owner:secret").decode()
-        headers = {"Authorization": f"Basic {user}", "Content-Type": content_type}
+        headers = {"Authorization": f"Basic {user}", "Content-Type": content_type, **more}
         self._connection.request(method, f"/v1{path}", body, headers)
         answer = self._connection.getresponse()
         answer.read()
@@ -77,6 +85,8 @@ def test_a_server_tells_what_the_table_says_and_nothing_else(
     settings = processes.basic_settings(tmp_path, backend)
     settings["kinto.includes"] = "kinto.plugins.prometheus kinto_attachment"
     settings["kinto.bucket_write_principals"] = "system.Authenticated"
+    settings["kinto.attachment.uploads"] = "true"
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "9", "Upload-Metadata": "filename YS50eHQ="}
     with (
         processes.running_kinto(tmp_path, settings) as kinto,
         contextlib.closing(Scraped(kinto)) as ours,
@@ -89,6 +99,10 @@ def test_a_server_tells_what_the_table_says_and_nothing_else(
         assert ours.send("GET", f"{record}/attachment") == 200
         body, content_type = multipart([("attachment", "a.exe", "text/plain", b"x")])
         assert ours.send("POST", f"{record}/attachment", body, content_type) == 400
+        part = "application/offset+octet-stream"
+        for content in (b"half", b"the whole"):
+            uploads = f"{record}/attachment/uploads"
+            assert ours.send("POST", uploads, content, part, tus) in (200, 201)
         ini = str(tmp_path / "kinto.ini")
         for command in (["gc", "--delete", "--grace", "-60"], ["verify"]):
             assert main([*command, "--ini", ini]) == 0
@@ -107,15 +121,21 @@ def test_a_server_tells_what_the_table_says_and_nothing_else(
         labels = re.findall(r'(\w+)="', found[1] or "")
         assert sorted(labels) == sorted(metric.labels), metric
     values = values_of(scraped)
-    assert values['kinto_attachment_uploads_total{method="post"}'] == 1
-    assert values["kinto_attachment_stored_bytes"] == 1000
+    assert values['kinto_attachment_uploads_total{method="post"}'] == 2
+    assert values["kinto_attachment_stored_bytes"] == len("the whole")
+    events = {"begun": 2, "finished": 1}
+    for event, number in events.items():
+        assert values[f'kinto_attachment_resumable_uploads_total{{event="{event}"}}'] == number
+    assert values["kinto_attachment_unfinished_files"] == 1
+    assert values["kinto_attachment_unfinished_bytes"] == len("half")
+    assert values["kinto_attachment_gc_expired_objects"] == 0
     assert values["kinto_attachment_verify_files"] == 1
     assert values["kinto_attachment_verify_damaged_files"] == 0
     assert values["kinto_attachment_gc_found_objects"] == 0
     failed = '{error="unavailable",operation="mark",store="local"}'
     assert values[f"kinto_attachment_store_errors_total{failed}"] == 1
     written = '{operation="write",store="local"}'
-    assert values[f"kinto_attachment_store_seconds_count{written}"] == 1
+    assert values[f"kinto_attachment_store_seconds_count{written}"] == 1  # Whole ones alone.
     now = time.time()
     for name in ("stored", "gc", "verify"):
         assert now - 600 < values[f"kinto_attachment_{name}_timestamp_seconds"] <= now
@@ -201,7 +221,7 @@ def test_a_scrape_counts_nothing_by_itself(
         sqlalchemy.event.remove(*events)
 
     assert values["attachment_stored_files"] == 7
-    assert len([s for s in statements if "SELECT" in s]) == 3
+    assert len([s for s in statements if "SELECT" in s]) == 4  # The last: unfinished uploads.
     assert not [s for s in statements if "GROUP BY" in s]
 
 

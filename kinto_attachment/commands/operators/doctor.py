@@ -1,8 +1,10 @@
 """Tell what does not agree: records, links, files. Changes nothing, unless --repair is given."""
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from kinto_attachment.commands.options import add_ceiling, add_grace, add_ini, add_reporting
@@ -19,6 +21,7 @@ from kinto_attachment.commands.reporting import (
 if TYPE_CHECKING:
     from kinto.core.types import Registry
 
+    from kinto_attachment.rows.uploads import Unfinished
     from kinto_attachment.storage import CompleteStore
 
 NAME = "doctor"
@@ -63,6 +66,7 @@ def _examine(
     tick: Callable[[int], object],
 ) -> int:
     from kinto_attachment.attachments import custody
+    from kinto_attachment.maintenance import expired_uploads
     from kinto_attachment.maintenance.doctor.findings import KINDS
     from kinto_attachment.maintenance.doctor.inspection import Inspector
     from kinto_attachment.maintenance.doctor.repair import Repairer
@@ -87,15 +91,27 @@ def _examine(
     if arguments.repair and not refused and not arguments.dry_run:
         repaired = repairer.repair(arguments.repair)
     code = FINDINGS if counted.total() > repaired else CLEAN
-    teller.sum_up(
-        ERROR if refused else code,
-        _lines(counted, repaired, arguments),
-        {"summary": {kind: counted[kind] for kind in KINDS}, "repaired": repaired},
-    )
+    unfinished = expired_uploads.unfinished(registry)
+    sums = {
+        "summary": {kind: counted[kind] for kind in KINDS},
+        "repaired": repaired,
+        "unfinished": asdict(unfinished),
+    }
+    lines = [*_lines(counted, repaired, arguments), *_unfinished_line(unfinished)]
+    teller.sum_up(ERROR if refused else code, lines, sums)
     if refused:
         complain(refused)
         return ERROR
     return code
+
+
+def _unfinished_line(found: "Unfinished") -> Iterator[str]:
+    if found.uploads and found.oldest is not None:
+        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.oldest))
+        yield (
+            f"uploads that may go on: {found.uploads}, of {found.received} bytes, the oldest since"
+            f" {since}"
+        )
 
 
 def _lines(counted: Counter[str], repaired: int, arguments: argparse.Namespace) -> Iterator[str]:

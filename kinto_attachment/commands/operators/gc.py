@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _code(report: "GarbageReport") -> int:
-    return FINDINGS if report.findings or report.expired else CLEAN
+    found = report.findings or report.expired or report.expired_uploads
+    return FINDINGS if found else CLEAN
 
 
 def _tell_found(teller: Teller, garbage: "Garbage") -> None:
@@ -79,6 +80,10 @@ def _lines(report: "GarbageReport") -> Iterator[str]:
     yield f"links that no record backs: {report.dead_links}, removed: {report.removed_links}"
     if report.expired:
         yield f"old files kept for long enough: {report.expired}"
+    if report.uploads:
+        yield f"uploads that may go on: {report.uploads}, of {report.upload_bytes} bytes"
+    if report.expired_uploads:
+        yield f"uploads that were not finished in time: {report.expired_uploads}"
     if report.unfinished:
         yield f"unfinished uploads removed: {report.unfinished}"
 

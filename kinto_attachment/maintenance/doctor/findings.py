@@ -14,6 +14,7 @@ from kinto_attachment.targets import Target
 MISSING, SIZE, HASH = "missing", "size", "hash"
 UNLINKED, OUTSIDE, FORGED = "unlinked", "outside", "forged"
 DEAD_LINK, UNNAMED = "dead-link", "unnamed"
+EXPIRED_UPLOAD, ABANDONED, PERMISSION = "overdue", "abandoned", "permission"
 KINDS = {
     MISSING: "records that name a file which is not in the store",
     SIZE: "files whose size is not what the record says",
@@ -23,6 +24,9 @@ KINDS = {
     UNLINKED: "records without a link, whose file is there",
     DEAD_LINK: "links that no record backs",
     UNNAMED: "files that nothing names",
+    EXPIRED_UPLOAD: "uploads in several requests that have expired, and are still there",
+    ABANDONED: "uploads of which the store has something, and the database nothing",
+    PERMISSION: "permissions that uploads in several requests need, and the store refuses",
 }
 """Everything that can be found."""
 

@@ -17,6 +17,7 @@ import transaction
 from kinto_attachment import keys
 from kinto_attachment.attachments import adoption
 from kinto_attachment.attachments.adoption import PublishedLink, PublishedLinks
+from kinto_attachment.maintenance.doctor import uploads
 from kinto_attachment.maintenance.doctor.findings import (
     DEAD_LINK,
     FORGED,
@@ -71,6 +72,7 @@ class Inspector:
         tick: Callable[[int], object] = lambda _: None,
     ) -> None:
         plugin = Plugin.of_registry(registry)
+        self._registry = registry
         self._locations, self._store = plugin.locations, store
         self._rows = rows_of(registry.storage)
         self._published = PublishedLinks(registry.storage)
@@ -91,6 +93,7 @@ class Inspector:
         yield from self._of_records()
         yield from self._of_links()
         yield from self._of_files()
+        yield from uploads.findings(self._registry, self._before)
 
     def findings_of(self, kind: str) -> Iterator[Finding]:
         """Those of one kind, without looking at what can't have any."""

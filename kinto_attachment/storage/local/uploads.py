@@ -142,8 +142,23 @@ class LocalUploads:
         """Remove both files."""
         _remove([self._path(state), self._state_path(state)])
 
+    def abandoned(self, before: float, is_living: Callable[[str], bool]) -> list[str]:
+        """By the names in the folder of uploads."""
+        return list(self._abandoned(before, is_living))
+
+    def missing_permission(self) -> str | None:
+        """None: whoever can store a file can append to it."""
+        return None
+
     def remove_abandoned(self, before: float, is_living: Callable[[str], bool]) -> int:
         """Remove old files from the folder of uploads."""
+        doomed = self._abandoned(before, is_living)
+        for paths in doomed.values():
+            _remove(paths)
+        return len(doomed)
+
+    def _abandoned(self, before: float, is_living: Callable[[str], bool]) -> dict[str, list[str]]:
+        """Paths, by the ids of their uploads."""
         paths: dict[str, list[str]] = {}
         changed: dict[str, float] = {}
         with (
@@ -157,10 +172,11 @@ class LocalUploads:
                     at = entry.stat().st_mtime
                     changed[upload_id] = max(changed.get(upload_id, at), at)
                     paths.setdefault(upload_id, []).append(entry.path)
-        doomed = [found for found in paths if changed[found] < before and not is_living(found)]
-        for upload_id in doomed:
-            _remove(paths[upload_id])
-        return len(doomed)
+        return {
+            found: paths[found]
+            for found in paths
+            if changed[found] < before and not is_living(found)
+        }
 
     # The file
 

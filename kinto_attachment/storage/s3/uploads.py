@@ -11,11 +11,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
 from kinto_attachment.storage.errors import StoreError, StoreFull
 from kinto_attachment.storage.network import PART, WRITER, Unanswered
 from kinto_attachment.storage.network_uploads import NetworkUploads
 from kinto_attachment.storage.removing import tell_failed
-from kinto_attachment.storage.s3.connection import store_errors
+from kinto_attachment.storage.s3.connection import status_of, store_errors
 from kinto_attachment.storage.s3.streams import S3Reader, about_file, create
 from kinto_attachment.storage.tails import Stored, folder_of
 from kinto_attachment.storage.unfinished import UPLOADS, State
@@ -133,6 +135,16 @@ class S3Uploads(NetworkUploads[Parts]):
     def largest(self) -> int | None:
         """78 GiB: 10,000 parts of 8 MiB."""
         return self.unit * MAX_PARTS
+
+    def missing_permission(self) -> str | None:
+        """Asked by a look at an upload that does not exist: S3 looks at the permission first."""
+        where = {"Bucket": self._storage.bucket_name, "Key": f"{UPLOADS}/none"}
+        with store_errors():
+            try:
+                self._storage.s3_client.list_parts(**where, UploadId="none")
+            except ClientError as error:
+                return "s3:ListMultipartUploadParts" if status_of(error) == 403 else None
+        return None
 
     def going_on(self) -> set[str]:
         """Of the multipart uploads that were begun here, what :func:`short` gives."""
