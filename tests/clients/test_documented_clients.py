@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, HttpCredentials, Page
 
 from tests.clients.pages import Elsewhere
 from tests.clients.servers import BUILD, PACKAGES, PATIENCE, PUBLIC, SETTINGS, Album
-from tests.support import parts, processes
+from tests.support import parts, processes, streaming
 from tests.support.documents import ALICE, RECORD, ROOT, example, ini
 from tests.support.processes import Kinto, shell
 
@@ -148,6 +148,52 @@ def test_kinto_js_attaches_a_file(album: Album, tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert_attached(album, title="At the sea")
+
+
+NEEDS = {
+    "tus-js-client": ("tus-js-client", 'import * as tus from "tus-js-client";'),
+    "uppy": ("@uppy/tus", 'import Uppy from "@uppy/core";\nimport Tus from "@uppy/tus";'),
+}
+"""What an example is about, and what a page has loaded before it."""
+BEFORE = """
+import { readFileSync } from "node:fs";
+const named = { name: { value: "photo.jpg" }, type: { value: "image/jpeg" } };
+const file = Object.defineProperties(readFileSync("photo.jpg"), named);
+"""
+
+
+@pytest.fixture(scope="module")
+def kinto_with_uploads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
+    on = {**SETTINGS, "attachment__uploads": "true"}
+    with streaming.server("waitress", tmp_path_factory.mktemp("uploads"), **on) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [("tus-js-client", example("tus-js-client")), ("uppy", example("uppy"))],
+    ids=["tus-js-client", "uppy"],
+)
+def test_a_client_of_tus_uploads_the_file(
+    kinto_with_uploads: Kinto, photo: Path, name: str, script: str
+) -> None:
+    """In Node, where a buffer takes the place of the file that somebody has chosen."""
+    package, imports = NEEDS[name]
+    if not (PACKAGES / package).exists():
+        pytest.skip(f"{package} is not installed")
+    album = Album(kinto_with_uploads, ALICE, RECORD.split("/records")[0])
+    album.ask("POST", "/__flush__")
+    (photo.parent / "node_modules").symlink_to(PACKAGES)
+    # One piece is too little to be told from the whole.
+    pieces = typed(album, script).replace("8 * 1024 * 1024", "1024 * 1024")
+    assert pieces.count("1024 * 1024") == 1
+    program = photo.parent / "upload.mjs"
+    program.write_text(f"{imports}{BEFORE}{pieces}")
+
+    done = processes.run(["node", str(program)], photo.parent)
+
+    assert done.returncode == 0, done.stderr
+    assert_attached(album)
 
 
 # Kinto Admin, whose form is filled in by test_kinto_admin.py.

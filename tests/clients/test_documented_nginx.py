@@ -1,15 +1,17 @@
 """README's lines for nginx, in a real nginx before a real Kinto."""
 
 import contextlib
+import http.client
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import requests
 
-from tests.support import parts, processes
+from tests.support import parts, processes, streaming
 from tests.support.documents import ALICE, FILES, RECORD, example, ini, put
 from tests.support.parts import sha256
 
@@ -102,3 +104,44 @@ def test_nginx_sends_the_files_after_kinto_has_looked_at_the_permission(tmp_path
             straight = requests.get(f"{kinto.url}{RECORD}/attachment", auth=ALICE)
             assert straight.headers["X-Accel-Redirect"] == f"/attachment-files/{key}"
             assert straight.content == b""
+
+
+def test_what_came_of_a_part_counts_behind_nginx_that_buffers_no_parts(tmp_path: Path) -> None:
+    """A client sends a part of 1 MB, and is cut off after 300 kB."""
+    settings = processes.basic_settings(tmp_path, parts.MEMORY)
+    settings["kinto.attachment.uploads"] = "true"
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Metadata": "filename YS5qcGc="}
+    front = tmp_path / "front"
+    front.mkdir()
+    with streaming.gunicorn(tmp_path, settings) as kinto:
+        lines = example("nginx-resumable").replace("http://127.0.0.1:8888", kinto.origin)
+        with nginx(front, lines) as origin:
+            url = f"{origin}/v1{RECORD}/attachment/uploads"
+            begun = requests.post(url, auth=ALICE, headers={**tus, "Upload-Length": "1000000"})
+            path = begun.headers["Location"].partition("/v1/")[2]
+            upload = f"{origin}/v1/{path}"
+            login = requests.Request("PATCH", upload, auth=ALICE).prepare().headers
+            cut = http.client.HTTPConnection(origin.removeprefix("http://"))
+            cut.putrequest("PATCH", f"/v1/{path}")
+            part = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+            for name, value in {**tus, **login, **part, "Content-Length": "1000000"}.items():
+                cut.putheader(name, value)
+            cut.endheaders()
+            cut.send(bytes(300_000))
+            cut.close()
+            staged = kinto.files / ".kinto-attachment-uploads" / path.rpartition("/")[2]
+            assert arrives(staged, 200_000), "nginx has kept what came"
+            asked = requests.head(upload, auth=ALICE, headers=tus)
+
+    assert asked.status_code == 200
+    assert 200_000 <= int(asked.headers["Upload-Offset"]) <= 300_000
+
+
+def arrives(path: Path, size: int) -> bool:
+    """Whether a file gets so large, within a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.stat().st_size >= size:
+            return True
+        time.sleep(0.02)  # Between two looks.
+    return False
