@@ -88,3 +88,18 @@ def test_a_file_of_no_bytes_is_whole_when_it_begins(server: Server, method: str)
     assert owner.get(ATTACHMENT).body == b""
     assert Draft("6").head(owner, path_of(answer)).headers["Upload-Complete"] == "?1"
     assert_nothing_left(server)
+
+
+def test_what_is_refused_for_good_says_that_there_is_nothing_to_go_on_with(
+    server: Server,
+) -> None:
+    owner, draft = server.as_user(), Draft("8")
+    other = {"Repr_Digest": f"sha-256=:{'A' * 43}=:"}
+    url = path_of(draft.create(owner, 3, **other))
+    assert "Upload-Complete" not in draft.send(owner, url, 0, b"abcd", True, 400).headers
+
+    url = path_of(draft.create(owner, 3, **other))
+    assert draft.send(owner, url, 0, b"abc", True, 400).headers["Upload-Complete"] == "?1"
+    sent = {**draft.headers(), "Upload-Complete": "?0", "Upload-Length": "2"}
+    answer = owner.request("PUT", ATTACHMENT, 400, headers=sent, body=b"abc")
+    assert answer.json["type"].endswith("#inconsistent-upload-length")

@@ -9,7 +9,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from kinto_attachment.attachments.refusals import Refused
-from kinto_attachment.attachments.unfinished import Session
+from kinto_attachment.attachments.unfinished import FOR_GOOD, Session
 from kinto_attachment.http.in_parts import resumable
 from kinto_attachment.http.received import bodies
 from kinto_attachment.records.refusing import as_http_error
@@ -107,6 +107,8 @@ def refused(request: Request, refused: Refused) -> HTTPException:
         }
     elif refused.reason == "upload_length":
         problem = {"type": f"{PROBLEMS}inconsistent-upload-length"}
+    elif refused.reason in FOR_GOOD:
+        response.headers["Upload-Complete"] = "?1"  # There is nothing to go on with.
     if problem:
         response.json_body = {**response.json_body, "title": str(refused), **problem}
         response.content_type = "application/problem+json"

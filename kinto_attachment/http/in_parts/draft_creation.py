@@ -31,16 +31,14 @@ def or_creation(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
         complete = draft.completeness(request)
         if complete is None:
             return view(request)
-        if not complete:
-            return create(request)
-        if _may_break(request):
-            try:
-                session = _begin(request, bodies.content_length(request), _digest(request))
-            except Refused as refused:
-                if refused.reason not in WITHOUT_ROOM:
-                    raise
-            else:
+        try:
+            session = _begin_whole(request) if complete else None
+            if session:
                 return _receive_whole(request, session)
+            if not complete:
+                return create(request)
+        except Refused as refused:
+            raise draft.refused(request, refused) from refused
         request.response.headers["Upload-Complete"] = "?1"
         return view(request)
 
@@ -91,6 +89,18 @@ def _begin(request: Request, length: int | None, digest: ExpectedDigest | None) 
     sent_type = request.headers.get("Content-Type")
     part = FilePart(raw_files.filename(request), sent_type, ())
     return resumable.begin(request, part, length, digest)
+
+
+def _begin_whole(request: Request) -> Session | None:
+    """None where it has to be a plain upload."""
+    if not _may_break(request):
+        return None
+    try:
+        return _begin(request, bodies.content_length(request), _digest(request))
+    except Refused as refused:
+        if refused.reason in WITHOUT_ROOM:
+            return None
+        raise
 
 
 def _receive_whole(request: Request, session: Session) -> Any:
