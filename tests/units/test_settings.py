@@ -195,6 +195,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("upload_max_age", "24h", "whole number"),
     ("max_uploads_per_user", "-1", "whole number"),
     ("max_unfinished_bytes", "1G", "whole number"),
+    ("interim_responses", "maybe", "true or false"),
     ("public_max_age", "1h", "whole number"),
     ("link_max_age", "-1", "whole number"),
     ("link_max_age", "0", "1 or more"),
