@@ -128,7 +128,7 @@ SETTINGS = (
     Setting(
         "uploads",
         boolean,
-        False,
+        True,
         "Take files in several requests, which go on where they broke off: by tus 1.0, and by the"
         " IETF's draft.",
         True,

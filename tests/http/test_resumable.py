@@ -565,7 +565,7 @@ def test_problems_of_the_draft_have_their_type(owner: Client) -> None:
 def test_without_the_setting_a_part_is_never_taken_for_the_whole(
     make_server: Callable[..., Server],
 ) -> None:
-    server = make_server({})
+    server = make_server({"kinto.attachment.uploads": "false"})
     owner = server.as_user()
     owner.make_collection()
 

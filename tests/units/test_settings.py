@@ -87,7 +87,7 @@ ROWS: list[tuple[str, str, Any]] = [
     ("least_rate", "0", 0),
     ("least_rate", "1024", 1024),
     ("least_rate_grace", "5", 5.0),
-    ("uploads", "true", True),
+    ("uploads", "false", False),
     ("upload_max_age", "600", 600),
     ("max_uploads_per_user", "5", 5),
     ("max_unfinished_bytes", "1000", 1000),
@@ -321,7 +321,7 @@ def test_without_any_setting_the_defaults_hold() -> None:
         "mimetypes": {".geojson": "application/geojson", ".pem": "application/x-pem-file"},
         "max_size_bytes": 0,
         "private": False,
-        "uploads": False,
+        "uploads": True,
     }
 
 
