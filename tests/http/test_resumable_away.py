@@ -1,14 +1,18 @@
 """A store that is away for a while ends no upload, and has no client begin anew."""
 
+import shutil
 from collections.abc import Callable
+
+import pytest
 
 from tests.http.test_resumable import ON, Dialect, Tus, assert_nothing_left, every_dialect, path_of
 from tests.support.parts import ATTACHMENT, Server
 
 
+@pytest.mark.parametrize("backend", ["memory", "postgresql"], indirect=True)
 @every_dialect
 def test_a_volume_that_is_not_mounted_ends_no_upload(
-    make_server: Callable[..., Server], dialect: Dialect
+    make_server: Callable[..., Server], backend: dict[str, str], dialect: Dialect
 ) -> None:
     server = make_server(ON)
     assert server.files is not None
@@ -25,8 +29,11 @@ def test_a_volume_that_is_not_mounted_ends_no_upload(
     assert "Upload-Offset" not in answer.headers
     assert "Retry-After" in answer.headers
     dialect.send(owner, url, 3, b"def", True, 503)
+    if "postgresql" in backend["kinto.storage_backend"]:  # It knows the mark of its store.
+        assert "Upload-Offset" not in dialect.stop(owner, url, 503).headers
+        assert list(server.files.iterdir()) == []
 
-    server.files.rmdir()
+    shutil.rmtree(server.files)
     aside.rename(server.files)
     assert dialect.head(owner, url).headers["Upload-Offset"] == "3"
     dialect.send(owner, url, 3, b"def", True)

@@ -245,34 +245,6 @@ def test_who_is_not_known_any_more_goes_on_when_he_is(
     assert_nothing_left(server)
 
 
-@every_dialect
-def test_a_store_that_is_away_is_no_reason_to_begin_anew(
-    on_postgresql: Callable[..., Server], dialect: Any
-) -> None:
-    """Clients take 4xx for the end of an upload."""
-    server = on_postgresql(ON)
-    owner = server.as_user()
-    url = path_of(dialect.create(owner, 6))
-    dialect.send(owner, url, 0, b"abc", False, 204)
-    assert server.files is not None
-    mounted = server.files.rename(server.files.with_name("mounted"))
-    server.files.mkdir()
-
-    for away in (
-        dialect.head(owner, url, 503),
-        dialect.send(owner, url, 3, b"def", True, 503),
-        dialect.stop(owner, url, 503),
-    ):
-        assert "Upload-Offset" not in away.headers
-
-    server.files.rmdir()
-    mounted.rename(server.files)
-    assert dialect.head(owner, url).headers["Upload-Offset"] == "3"
-    dialect.send(owner, url, 3, b"def", True)
-    assert owner.get(ATTACHMENT).body == b"abcdef"
-    assert_nothing_left(server)
-
-
 def test_s3_may_say_200_and_then_that_it_failed() -> None:
     """CompleteMultipartUpload does so, where it takes long."""
     dialect = Tus()

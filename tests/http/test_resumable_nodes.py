@@ -19,6 +19,8 @@ from tests.support.parts import sha256
 SIZE = 2 * PART + 1_000_000
 CONTENT = noise(SIZE)
 Nodes = tuple[processes.Kinto, processes.Kinto]
+OWN_BUCKETS: list[str] = []
+"""Those of this module: other tests leave things in theirs."""
 
 
 @pytest.fixture(scope="module", params=["local", "s3"])
@@ -39,7 +41,8 @@ def nodes(
         "kinto.attachment.max_uploads_per_user": "500",
     }
     if request.param == "s3":
-        own |= storage_parts.s3_settings(s3_url, storage_parts.new_bucket(s3), download="proxy")
+        OWN_BUCKETS.append(storage_parts.new_bucket(s3))
+        own |= storage_parts.s3_settings(s3_url, OWN_BUCKETS[-1], download="proxy")
     given = {name: value for name, value in own.items() if value is not None}
     empty = parts.Server(given)
     empty.forget_records()
@@ -61,7 +64,7 @@ def left(kinto: processes.Kinto, s3: Any) -> list[str]:
     if kinto.files.exists():
         return [path.name for path in (kinto.files / ".kinto-attachment-uploads").iterdir()]
     found = []
-    for bucket in (found["Name"] for found in s3.list_buckets()["Buckets"]):
+    for bucket in OWN_BUCKETS:
         listed = s3.list_objects_v2(Bucket=bucket, Prefix=".kinto-attachment-uploads/")
         found += [one["Key"] for one in listed.get("Contents", ())]
         found += [one["Key"] for one in unfinished(s3, bucket)]
@@ -182,7 +185,7 @@ def wait_until_written(kinto: processes.Kinto, path: str, s3: Any) -> None:
 def is_written(kinto: processes.Kinto, upload_id: str, s3: Any) -> bool:
     if kinto.files.exists():
         return (kinto.files / ".kinto-attachment-uploads" / upload_id).stat().st_size >= PART
-    for bucket in (found["Name"] for found in s3.list_buckets()["Buckets"]):
+    for bucket in OWN_BUCKETS:
         for one in unfinished(s3, bucket):
             where = {"Bucket": bucket, "Key": one["Key"], "UploadId": one["UploadId"]}
             return bool(s3.list_parts(**where).get("Parts"))
