@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 from kinto_attachment.storage.errors import OffsetDiffers, StoreUnavailable
@@ -91,15 +92,19 @@ class GrowingFile:
             os.fsync(self._file.fileno())
 
 
-def pieces(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of at least ``size`` bytes, but for the last."""
+def pieces(chunks: Iterable[bytes], size: int, seconds: float) -> Iterator[bytes]:
+    """The same bytes, gathered into pieces.
+
+    :param size: bytes; a piece that has as many is given out.
+    :param seconds: so is one that has been gathered for so long, when its next chunk comes.
+    """
     gathered: list[bytes] = []
-    waiting = 0
+    waiting, began = 0, time.monotonic()
     for chunk in chunks:
         gathered.append(chunk)
         waiting += len(chunk)
-        if waiting >= size:
+        if waiting >= size or time.monotonic() >= began + seconds:
             yield b"".join(gathered)
-            gathered, waiting = [], 0
+            gathered, waiting, began = [], 0, time.monotonic()
     if waiting:
         yield b"".join(gathered)

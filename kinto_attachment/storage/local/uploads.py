@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 PIECE = 1024 * 1024
 """Bytes written at once: the fence, which may be a query, is asked for each."""
 
-
 SAVE_EVERY = 1.0
-"""Seconds: how often a long request forces to the disk what it has written. No more is read once
-more where it is killed, or overtaken."""
+"""Seconds: how often a long request writes what has come, and forces it to the disk. No more is
+sent or read once more where it is killed, or overtaken by the client's next request: a slow line
+that breaks again and again gets on."""
 
 
 class LocalUploads:
@@ -96,7 +96,7 @@ class LocalUploads:
                 file.check_size(offset)
             digest = self._digest(state, file, offset)
             arriving, last = Arriving(chunks), time.monotonic()
-            for piece in pieces(arriving, PIECE):
+            for piece in pieces(arriving, PIECE, SAVE_EVERY):
                 with file.locked():
                     if not file.is_there() or not fence():
                         raise Superseded(state["id"])
