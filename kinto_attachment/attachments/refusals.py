@@ -234,8 +234,9 @@ REFUSALS = {
     "upload_finished": Row(
         409,
         "CONSTRAINT_VIOLATED",
-        "The upload is finished, and its file is the record's: delete the attachment instead.",
-        "A finished upload is deleted.",
+        "The upload is finished, and its file is the record's: begin a new upload, or delete the"
+        " attachment instead.",
+        "A finished upload is deleted, or gets more bytes.",
     ),
     "upload_unknown": Row(
         404,

@@ -12,6 +12,7 @@ Longer than others: what may happen to an upload is read as a whole.
 """
 
 import contextlib
+import hashlib
 import logging
 import secrets
 import time
@@ -116,7 +117,7 @@ class UnfinishedUploads:
             mimetype=plan.mimetype,
             content_type=part.mimetype,
             created=now,
-            expires=now + self.settings.upload_max_age,
+            expires=self.expiry(),
         )
         apart(lambda: self._reserve(upload))
         try:
@@ -136,6 +137,10 @@ class UnfinishedUploads:
             raise Refused("upload_taken_over")
         self.count("begun")
         return session
+
+    def expiry(self) -> int:
+        """When an upload expires that nobody goes on with from now on: seconds since 1970."""
+        return int(time.time()) + self.settings.upload_max_age
 
     def take(self, target: Target, upload_id: str, user_id: str | None) -> "Session":
         """Take an upload over.
@@ -301,8 +306,26 @@ class Session:
                 raise
         self._progress = Progress(stored, 0)
 
+    def ends_with(self, offset: int, chunks: Iterable[bytes]) -> bool:
+        """Whether these are the bytes of the finished file from ``offset`` to its end."""
+        left, found = self.offset - offset, hashlib.sha256()
+        for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
+                return False
+            found.update(chunk)
+        store = self._uploads.store
+        if left or offset == self.offset or not isinstance(store, Readable):
+            return not left
+        with contextlib.closing(store.open(self.upload.key, offset, self.offset)) as reader:
+            kept = hashlib.sha256()
+            for chunk in reader:
+                kept.update(chunk)
+        return found.digest() == kept.digest()
+
     def acknowledge(self, length: int | None) -> None:
-        """Note how far it has come, before the client is told so.
+        """Note how far it has come, before the client is told so. What has brought something gives
+        the upload its full age again.
 
         :param length: of the whole file, if it was told by now.
         :raises Refused: another request has taken the upload over, or too many of them have
@@ -315,7 +338,11 @@ class Session:
         if empty > space.MOST_EMPTY:
             raise Refused("upload_empty", number=space.MOST_EMPTY)
         whole = upload.whole or offset == length
-        if not self.change(received=offset, length=length, whole=whole, empty=empty):
+        expires = upload.expires if brings_nothing else self._uploads.expiry()
+        changed = self.change(
+            received=offset, length=length, whole=whole, empty=empty, expires=expires
+        )
+        if not changed:
             raise Refused("upload_taken_over")
 
     def publish(self, length: int) -> tuple[intake.Plan, intake.Received]:

@@ -16,7 +16,7 @@ import urllib3.exceptions
 
 FAILED = "failed"
 
-TEMPORARY = frozenset({408, 409, 429, 500, 502, 503, 504, 507})
+TEMPORARY = frozenset({408, 409, 423, 429, 500, 502, 503, 504, 507})
 """Statuses after which the same request may do better."""
 
 LONGEST_PAUSE, LONGEST_ASKED_FOR = 30.0, 600.0

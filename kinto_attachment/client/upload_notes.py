@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,9 @@ PREFIX = ".kinto-upload-"
 
 MOST_BYTES = 1000
 """Of a note. It may have come with the folder from anywhere."""
+
+START = b'{"upload": "'
+"""How each note begins, or what there is of it after a kill."""
 
 VALID = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 """An upload's id: no path leads out of it."""
@@ -89,14 +93,21 @@ def noted(folder: Path, url: str) -> Iterator[UploadNote]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """For this user's eyes alone: whoever has nobody's URL of an upload may go on with it. A link
-    is not followed."""
+    """For this user's eyes alone: whoever has nobody's URL of an upload may go on with it.
+
+    :raises OSError: there is something by that name that is no note: a link, also a hard one, or
+        another file. It may have come with the folder from anywhere, and is left alone.
+    """
     flags = os.O_RDWR | os.O_CREAT
     for name in ("O_NOFOLLOW", "O_BINARY", "O_NONBLOCK"):  # Not each system has each of them.
         flags |= getattr(os, name, 0)
     file = open(os.open(path, flags, 0o600), "r+b")  # noqa: SIM115 - the caller closes it
     try:
         locks.hold(file.fileno())
+        found, start = os.fstat(file.fileno()), file.read(len(START))
+        is_alone = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+        if not (is_alone and found.st_size <= MOST_BYTES and START.startswith(start)):
+            raise FileExistsError(f"{path} is no note of an upload")
     except OSError:
         file.close()
         raise

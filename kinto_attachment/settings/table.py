@@ -137,7 +137,7 @@ SETTINGS = (
         "upload_max_age",
         whole_number,
         86400,
-        "Seconds after which an upload in several requests that is not finished expires.",
+        "Seconds after which an upload in several requests expires that nobody goes on with.",
     ),
     Setting(
         "max_uploads_per_user",

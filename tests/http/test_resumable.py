@@ -38,7 +38,14 @@ class Dialect:
         raise NotImplementedError
 
     def send(
-        self, client: Client, url: str, offset: int, content: bytes, last: bool, status: Any = "2*"
+        self,
+        client: Client,
+        url: str,
+        offset: int,
+        content: bytes,
+        last: bool,
+        status: Any = "2*",
+        **more: str,
     ) -> Any:
         raise NotImplementedError
 
@@ -65,14 +72,20 @@ class Tus(Dialect):
         return client.request("POST", UPLOADS, status, headers=named)
 
     def send(
-        self, client: Client, url: str, offset: int, content: bytes, last: bool, status: Any = "2*"
+        self,
+        client: Client,
+        url: str,
+        offset: int,
+        content: bytes,
+        last: bool,
+        status: Any = "2*",
+        **more: str,
     ) -> Any:
         headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
         if last:
             headers["Upload-Length"] = str(offset + len(content))
-        return client.request(
-            "PATCH", url, status, headers={**headers, **self.headers()}, body=content
-        )
+        headers |= {**self.headers(), **{k.replace("_", "-"): v for k, v in more.items()}}
+        return client.request("PATCH", url, status, headers=headers, body=content)
 
 
 class Draft(Dialect):
@@ -93,16 +106,22 @@ class Draft(Dialect):
         return client.request("PUT", ATTACHMENT, status, headers=named)
 
     def send(
-        self, client: Client, url: str, offset: int, content: bytes, last: bool, status: Any = "2*"
+        self,
+        client: Client,
+        url: str,
+        offset: int,
+        content: bytes,
+        last: bool,
+        status: Any = "2*",
+        **more: str,
     ) -> Any:
         headers = {
             "Upload-Offset": str(offset),
             "Content-Type": "application/partial-upload",
             "Upload-Complete": "?1" if last else "?0",
         }
-        return client.request(
-            "PATCH", url, status, headers={**headers, **self.headers()}, body=content
-        )
+        headers |= {**self.headers(), **{k.replace("_", "-"): v for k, v in more.items()}}
+        return client.request("PATCH", url, status, headers=headers, body=content)
 
 
 def metadata(**pairs: str) -> str:
@@ -616,3 +635,44 @@ def test_any_sequence_of_requests_keeps_what_was_acknowledged(
             assert dialect.head(owner, url).headers["Upload-Offset"] == str(acknowledged)
         assert owner.get(ATTACHMENT).body == content
         server.assert_agreement()
+
+
+@every_dialect
+@pytest.mark.parametrize(
+    ("offset", "body"),
+    [(0, b"xyz"), (3, b"more"), (99, b""), (0, b"ab"), (2, b"d"), (2, b"cd")],
+    ids=str,
+)
+def test_no_success_is_told_for_bytes_that_come_after_the_end(
+    owner: Client, dialect: Dialect, offset: int, body: bytes
+) -> None:
+    url = path_of(dialect.create(owner, 3))
+    dialect.send(owner, url, 0, b"abc", True)
+
+    dialect.send(owner, url, offset, body, True, 409)
+
+    assert owner.get(ATTACHMENT).body == b"abc"
+
+
+@every_dialect
+@pytest.mark.parametrize("offset", [0, 2, 3])
+def test_the_end_may_be_sent_once_more_where_its_answer_was_lost(
+    owner: Client, dialect: Dialect, offset: int
+) -> None:
+    url = path_of(dialect.create(owner, 3))
+    dialect.send(owner, url, 0, b"abc", True)
+
+    answer = dialect.send(owner, url, offset, b"abc"[offset:], True)
+
+    assert answer.headers["Upload-Offset"] == "3"
+
+
+@every_dialect
+def test_coded_bytes_are_refused_and_the_upload_goes_on(owner: Client, dialect: Dialect) -> None:
+    url = path_of(dialect.create(owner, 3))
+
+    dialect.send(owner, url, 0, b"abc", True, 415, Content_Encoding="gzip")
+
+    assert dialect.head(owner, url).headers["Upload-Offset"] == "0"
+    dialect.send(owner, url, 0, b"abc", True)
+    assert owner.get(ATTACHMENT).body == b"abc"

@@ -49,6 +49,7 @@ def patch(request: Request) -> Any:
     announced = resumable.announced(request)
     session = resumable.take(request)
     if session.is_finished:
+        resumable.check_brings_nothing_new(request, session, offset)
         return _replay(request, session)
     length = _length(request, session, offset + (announced or 0), complete and bool(announced))
     append(request, session, offset, length)
@@ -105,6 +106,9 @@ def refused(request: Request, refused: Refused) -> HTTPException:
             "expected-offset": refused.facts["offset"],
             "provided-offset": lenient(request, "Upload-Offset"),
         }
+    elif refused.reason == "upload_finished":
+        response.headers["Upload-Complete"] = "?1"
+        problem = {"type": f"{PROBLEMS}completed-upload"}
     elif refused.reason == "upload_length":
         problem = {"type": f"{PROBLEMS}inconsistent-upload-length"}
     elif refused.reason in FOR_GOOD:

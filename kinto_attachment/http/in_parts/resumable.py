@@ -139,7 +139,11 @@ def url_of(request: Request, session: Session) -> str:
 
 def announced(request: Request) -> int | None:
     """Bytes of the body; None where it is chunked. Without any header there is none (RFC 9112,
-    6.3). Raises :class:`Refused`."""
+    6.3).
+
+    :raises Refused: where that can't be read, or the bytes are not the file's own.
+    """
+    bodies.check_coding(request)
     named = request.environ.get("CONTENT_LENGTH") or "Transfer-Encoding" in request.headers
     return bodies.content_length(request) if named else 0
 
@@ -150,6 +154,15 @@ def chunks_of(request: Request) -> Iterator[bytes]:
         return iter(())
     body = bodies.Body(request, pace_of(request))
     return iter(lambda: body.read(READ), b"")
+
+
+def check_brings_nothing_new(request: Request, session: Session, offset: int) -> None:
+    """Of a request to a finished upload, whose last answer may have been lost.
+
+    :raises Refused: where it brings other bytes than the file has: they would not be stored.
+    """
+    if not session.ends_with(offset, chunks_of(request)):
+        raise Refused("upload_finished")
 
 
 def checked_chunks(request: Request, algorithm: str, digest: bytes, differs: Refused) -> IO[bytes]:

@@ -100,8 +100,7 @@ def patch(request: Request) -> Any:
     announced = resumable.announced(request)
     session = resumable.take(request)
     if session.is_finished:
-        if offset != session.offset or announced:
-            raise Refused("upload_offset", offset=session.offset)
+        resumable.check_brings_nothing_new(request, session, offset)
         response = resumable.empty(204)
         _tell(response, session)
         return response

@@ -1,4 +1,4 @@
-"""What is left of a body that was refused is read, so that its connection can go on.
+"""What is left of a body that was refused, or ignored, is read, so that its connection can go on.
 
 HTTP/1.1 keeps a connection for the next request, which begins where the body ends. gunicorn
 promises that, and reads no more than 64 KiB of a rest; granian reads nothing. A client that is
@@ -48,9 +48,10 @@ def tween_factory(handler: Callable[[Request], Response], registry: Any) -> Any:
             return response
         if response.status_code in STRANGERS and not ends(request.environ):
             return response
-        if response.status_code >= HTTPBadRequest.code:
+        body = Body.of(request)
+        if response.status_code >= HTTPBadRequest.code or body is None:
             with contextlib.suppress(Refused):  # There is no body.
-                (Body.of(request) or Body(request)).drain(MOST, LONGEST)
+                (body or Body(request)).drain(MOST, LONGEST)
         if was_ended(request.environ):
             return Parting.instead_of(response)
         return response
