@@ -45,6 +45,9 @@ from kinto_attachment.targets import Target
 
 logger = logging.getLogger(__name__)
 
+STORE = "store"
+"""Of a store's state: which kind of store it is of. Operators may have changed to another one."""
+
 REMEMBERED = 3600
 """Seconds for which the end of an upload is remembered: its answer may have been lost."""
 
@@ -131,6 +134,7 @@ class UnfinishedUploads:
         except BaseException:
             apart(lambda: upload_rows_of(self.storage).remove(upload))
             raise
+        state = {**state, STORE: type(self.store).__name__}
         session = Session(self, replace(upload, store_state=state))
         if not session.change(store_state=state):
             self.at_store.discard(state)
@@ -165,7 +169,7 @@ class UnfinishedUploads:
         if found.status is Status.FINISHED:
             if not apart(lambda: self._is_held(found)) or found.has_expired():
                 raise Refused("upload_unknown")
-        elif found.status is Status.REFUSED or found.has_expired():
+        elif found.status is Status.REFUSED or found.has_expired() or not self._has(found):
             raise Refused("upload_gone")
         return Session(self, found)
 
@@ -194,6 +198,9 @@ class UnfinishedUploads:
 
     def clear(self, upload: Upload) -> None:
         """Remove what is left of an upload in the store."""
+        if upload.store_state and not self._has(upload):
+            logger.warning("What came of upload %s lies in another store.", upload.id)
+            return
         if upload.store_state and isinstance(self.store, Resumable):
             self.store.uploads.discard(upload.store_state)
         if upload.status is not Status.FINISHED:
@@ -206,6 +213,9 @@ class UnfinishedUploads:
             rows.lock([upload.file_id])
             if not rows.held([upload.file_id]):
                 self.store.delete(upload.key)
+
+    def _has(self, upload: Upload) -> bool:
+        return upload.store_state.get(STORE) == type(self.store).__name__
 
     def _is_held(self, upload: Upload) -> bool:
         links = rows_of(self.storage).of_records([upload.record_uri])
@@ -261,6 +271,22 @@ class Session:
             with self._ending():
                 self._progress = self._uploads.at_store.progress(self.upload.store_state)
         return self._progress.offset
+
+    def check_offset(self, offset: int) -> None:
+        """Raise :class:`Refused` for bytes that begin elsewhere than the upload goes on."""
+        if offset not in (self.offset, self.shown):
+            raise Refused("upload_offset", offset=self.shown)
+
+    def settle(self) -> None:
+        """Count what the store has: a request that was taken over counts as what it has asked
+        for."""
+        if self.upload.status is Status.OPEN and self.upload.received != self.offset:
+            self.change(received=self.offset)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody can go on with it, and no record was written."""
+        return self.upload.status is Status.REFUSED
 
     @property
     def shown(self) -> int:
@@ -355,6 +381,9 @@ class Session:
         policy = uploads.settings.policy_for(*upload.target.place)
         with self._ending():
             uploads.check_length(upload, length)
+            if policy.private != upload.private:  # The store has it as it was when it began.
+                self.refuse()
+                raise Refused("upload_gone")
             found = uploads.at_store.finish(upload.store_state, length)
             if upload.digest and found.sha256.hex() != upload.digest[0]:
                 raise Refused("digest_differs", header=upload.digest[1])

@@ -10,7 +10,7 @@ from kinto.core.storage.exceptions import ObjectNotFoundError
 
 from kinto_attachment.rows.interface import PAGE
 from kinto_attachment.rows.memory import MemoryRows
-from kinto_attachment.rows.uploads import PREFIX, RESOURCE, Status, Unfinished, Upload, Usage
+from kinto_attachment.rows.uploads import ENDED, PREFIX, RESOURCE, Unfinished, Upload, Usage
 from kinto_attachment.targets import Target
 
 
@@ -26,18 +26,20 @@ class MemoryUploadRows:
 
     def get(self, target: Target, upload_id: str, lock: bool = False) -> Upload | None:
         """The upload."""
-        try:
-            found = self._storage.get(
-                resource_name=RESOURCE, parent_id=f"{PREFIX}{target.uri}", object_id=upload_id
-            )
-        except ObjectNotFoundError:
-            return None
-        return Upload.of_row(upload_id, found)
+        for resource in (RESOURCE, ENDED):
+            with contextlib.suppress(ObjectNotFoundError):
+                found = self._storage.get(
+                    resource_name=resource, parent_id=f"{PREFIX}{target.uri}", object_id=upload_id
+                )
+                return Upload.of_row(upload_id, found)
+        return None
 
     def write(self, upload: Upload) -> None:
         """Kinto's ``update`` also creates."""
+        if upload.resource == ENDED:
+            self._remove(upload, RESOURCE)
         self._storage.update(
-            resource_name=RESOURCE,
+            resource_name=upload.resource,
             parent_id=upload.parent,
             object_id=upload.id,
             obj=upload.row(),
@@ -45,9 +47,13 @@ class MemoryUploadRows:
 
     def remove(self, upload: Upload) -> None:
         """Without a tombstone."""
+        for resource in (RESOURCE, ENDED):
+            self._remove(upload, resource)
+
+    def _remove(self, upload: Upload, resource: str) -> None:
         with contextlib.suppress(ObjectNotFoundError):
             self._storage.delete(
-                resource_name=RESOURCE,
+                resource_name=resource,
                 parent_id=upload.parent,
                 object_id=upload.id,
                 with_deleted=False,
@@ -59,8 +65,8 @@ class MemoryUploadRows:
     def usage(self, user_id: str | None, collection_uri: str) -> Usage:
         """What is unfinished."""
         now = time.time()
-        found = [u for u in self._all() if u.status is Status.OPEN and u.expires > now]
-        own = [u for u in found if u.user_id == user_id]
+        found = self._all(RESOURCE)
+        own = [u for u in found if u.user_id == user_id and u.expires > now]
         if user_id is None:
             own = [u for u in own if u.target.collection_uri == collection_uri]
         return Usage(len(own), sum(upload.size(now) for upload in found))
@@ -68,16 +74,16 @@ class MemoryUploadRows:
     def unfinished(self) -> Unfinished:
         """All that is."""
         now = time.time()
-        found = [u for u in self._all() if u.status is Status.OPEN and u.expires > now]
+        found = [u for u in self._all(RESOURCE) if u.expires > now]
         oldest = min((upload.created for upload in found), default=None)
         return Unfinished(len(found), sum(upload.received for upload in found), oldest)
 
     def everything(self) -> Iterator[list[Upload]]:
         """All of them."""
-        found = self._all()
+        found = self._all(RESOURCE) + self._all(ENDED)
         for start in range(0, len(found), PAGE):
             yield found[start : start + PAGE]
 
-    def _all(self) -> list[Upload]:
-        rows = self._storage.list_all(resource_name=RESOURCE, parent_id=f"{PREFIX}/*")
-        return [Upload.of_row(row["id"], row) for row in rows]
+    def _all(self, resource: str) -> list[Upload]:
+        rows = self._storage.list_all(resource_name=resource, parent_id=f"{PREFIX}/*")
+        return [found for row in rows if (found := Upload.of_row(row["id"], row))]

@@ -6,6 +6,7 @@ does not reach it: what the store has for it would be left over. gc removes both
 upload has come is never written here: that is what the store has.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -15,7 +16,12 @@ from typing import Any, Protocol
 
 from kinto_attachment.targets import Target
 
-RESOURCE = "attachments-uploads"
+logger = logging.getLogger(__name__)
+
+RESOURCE, ENDED = "attachments-uploads", "attachments-uploads-ended"
+"""Resource names of rows: those that have ended wait for gc apart, so that whoever counts the
+others passes by none of them."""
+
 PREFIX = "/uploads"
 
 USAGE = 0x6B614004
@@ -40,6 +46,7 @@ class Status(StrEnum):
 class Upload:
     """An upload in several requests.
 
+    :param private: whether files there were private when it began: that is how the store has it.
     :param user_id: who began it, as Kinto calls him; None where nobody knows: then whoever has
         the URL goes on with it.
     :param length: bytes of the whole file; None where they are still to be told.
@@ -61,6 +68,7 @@ class Upload:
 
     id: str
     record_uri: str
+    private: bool
     user_id: str | None
     file_id: str
     key: str
@@ -88,6 +96,11 @@ class Upload:
         return Target.of_uri(self.record_uri)
 
     @property
+    def resource(self) -> str:
+        """The row's resource name in Kinto's storage."""
+        return RESOURCE if self.status is Status.OPEN else ENDED
+
+    @property
     def parent(self) -> str:
         """The row's parent in Kinto's storage."""
         return f"{PREFIX}{self.record_uri}"
@@ -108,12 +121,35 @@ class Upload:
         return found
 
     @classmethod
-    def of_row(cls, upload_id: str, data: dict[str, Any]) -> "Upload":
-        """The reverse of :meth:`row`."""
-        known = {name: data[name] for name in _FIELDS}
-        known["status"] = Status(known["status"])
-        known["digest"] = tuple(known["digest"]) if known["digest"] else None
-        return cls(id=upload_id, **known)
+    def of_row(cls, upload_id: str, data: dict[str, Any]) -> "Upload | None":
+        """The reverse of :meth:`row`; None for a row that is damaged: nobody can go on with it,
+        and it must not stop the others."""
+        known = {name: data[name] for name in _FIELDS if name in data}
+        try:
+            known["status"] = Status(known.get("status", Status.OPEN))
+            known["digest"] = tuple(known["digest"]) if known["digest"] else None
+            found = cls(id=upload_id, **known)
+            sound = found._is_sound()
+        except (AttributeError, LookupError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            logger.warning("The row of upload %s is damaged, and passed over.", upload_id)
+            return None
+        return found
+
+    def _is_sound(self) -> bool:
+        numbers: list[object] = [self.created, self.expires, self.epoch, self.received]
+        numbers += [self.empty, self.answer, 0 if self.length is None else self.length]
+        texts: list[object] = [self.file_id, self.key, self.filename, self.mimetype]
+        objects: list[object] = [self.change, self.preconditions, self.store_state]
+        digest: object = self.digest
+        return (
+            all(type(number) is int for number in numbers)
+            and all(isinstance(text, str) for text in (*texts, *self.store_state.values()))
+            and all(isinstance(value, dict) for value in objects)
+            and (digest is None or (isinstance(digest, tuple) and len(digest) == 2))
+            and self.target.uri == self.record_uri
+        )
 
 
 _FIELDS = {field.name for field in fields(Upload)} - {"id"}
@@ -121,7 +157,11 @@ _FIELDS = {field.name for field in fields(Upload)} - {"id"}
 
 @dataclass(frozen=True)
 class Usage:
-    """What is unfinished. ``own``: uploads of one user, or, without one, of one collection."""
+    """What is unfinished.
+
+    :param own: uploads of one user, or, without one, of one collection, that may go on.
+    :param total_bytes: of all, also of those that have expired: their bytes are still there.
+    """
 
     own: int
     total_bytes: int

@@ -277,6 +277,6 @@ def test_two_finish_at_once_and_one_record_is_written(owner: Client, server: Ser
     url = path_of(tus.create(owner, 3, Upload_Metadata=metadata(filename="a.jpg")))
     tus.send(owner, url, 0, b"abc", False, 204)
     assert tus.send(owner, url, 3, b"", False, 204).headers["Upload-Offset"] == "3"
-    tus.send(owner, url, 2, b"c", False, 409)
+    tus.send(owner, url, 2, b"d", False, 409)
     assert owner.get(ATTACHMENT).body == b"abc"
     assert_nothing_left(server)

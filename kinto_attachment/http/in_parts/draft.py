@@ -29,6 +29,7 @@ def completeness(request: Request) -> bool | None:
 def head(request: Request) -> Response:
     """Say how far an upload has come."""
     session = resumable.take(request)
+    session.settle()
     response = resumable.empty(204)
     tell(request, response, session)
     response.headers["Cache-Control"] = "no-store"
@@ -51,6 +52,7 @@ def patch(request: Request) -> Any:
     if session.is_finished:
         resumable.check_brings_nothing_new(request, session, offset)
         return _replay(request, session)
+    session.check_offset(offset)
     length = _length(request, session, offset + (announced or 0), complete and bool(announced))
     append(request, session, offset, length)
     if complete and length in (None, session.offset):
@@ -145,7 +147,7 @@ def finish(request: Request, session: Session, created: bool = False) -> Any:
 
     def complete(response: Response, session: Session, answer: Response) -> None:
         if answer.status_code >= HTTPBadRequest.code:
-            if answer.status_code in resumable.REFUSING:
+            if session.has_ended:
                 response.headers["Upload-Complete"] = "?1"
             return
         response.headers["Upload-Complete"] = "?1"

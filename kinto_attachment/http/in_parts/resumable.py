@@ -1,5 +1,6 @@
 """What both dialects of uploads in several requests share (tus.py, draft.py)."""
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
 from kinto_attachment.rows import Upload
 from kinto_attachment.rows.apart import give_back_connection
 from kinto_attachment.settings import Policy
+from kinto_attachment.storage import StoreFull
 from kinto_attachment.targets import Target
 
 READ = 64 * 1024
@@ -86,9 +88,11 @@ def begin(
     give_back_connection()
     Plugin.of(request).custody.check()
     give_back_connection()
+    policy = uploads.settings.policy_for(*target.place)
     wanted = Upload(
         id="",
         record_uri=target.uri,
+        private=policy.private,
         user_id=user_id,
         file_id="",
         key="",
@@ -104,7 +108,6 @@ def begin(
         created=0,
         expires=0,
     )
-    policy = uploads.settings.policy_for(*target.place)
     return uploads.begin(wanted, part, policy)
 
 
@@ -177,7 +180,7 @@ def checked_chunks(request: Request, algorithm: str, digest: bytes, differs: Ref
             if file.tell() + len(chunk) > CHECKED:
                 raise Refused("checked_part_too_large", limit=CHECKED)
             found.update(chunk)
-            file.write(chunk)
+            _hold_back(file, chunk)
         if found.digest() != digest:
             raise differs
     except BaseException:
@@ -185,6 +188,13 @@ def checked_chunks(request: Request, algorithm: str, digest: bytes, differs: Ref
         raise
     file.seek(0)
     return file
+
+
+def _hold_back(file: IO[bytes], chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise StoreFull(f"the folder of temporary files: {error.strerror}") from error
 
 
 def finish(request: Request, session: Session, length: int, answer: Answer) -> Any:
@@ -202,13 +212,13 @@ def finish(request: Request, session: Session, length: int, answer: Answer) -> A
     errand.hold(stored)
     asked = {k: v for k, v in errand.environ.items() if k in PRECONDITIONS}
     others = {k: v for k, v in errand.environ.items() if k not in PRECONDITIONS}
-    errand.environ = {**others, **(session.upload.preconditions or asked)}
+    errand.environ = {**others, **session.upload.preconditions, **asked}
     change = dict(session.upload.change)
     change["data"] = {**change.get("data", {}), record_field.NAME: stored.value}
     errand.change, errand.exists = change, exists
     errand.before = partial(_check_still_ours, request, session)
     errand.after = lambda: session.mark_finished(length, 200 if errand.exists else 201)
-    errand.answer = partial(_answer, session, answer)
+    errand.answer = partial(_answer, session, answer, not asked)
     count = request.registry.metrics.count
     count("attachment_uploads", unique=[("method", request.method.lower())])
     count("attachment_received_bytes", count=received.size)
@@ -224,9 +234,18 @@ def _check_still_ours(request: Request, session: Session) -> None:
 
 
 def _answer(
-    session: Session, complete: Answer, request: Request, response: Response, answer: Response
+    session: Session,
+    complete: Answer,
+    may_end: bool,
+    request: Request,
+    response: Response,
+    answer: Response,
 ) -> Response:
-    """After the record was written, or refused: only the former acknowledges the last byte."""
+    """After the record was written, or refused: only the former acknowledges the last byte.
+
+    :param may_end: whether a refusal ends the upload: it may be one of this request's own
+        preconditions, and the next one may have others.
+    """
     response.status_code = answer.status_code
     for name in ("ETag", "Last-Modified", "Retry-After"):
         if name in answer.headers:
@@ -235,10 +254,17 @@ def _answer(
         session.tidy()
     else:
         response.content_type, response.body = answer.content_type, answer.body
-        if answer.status_code in REFUSING:
+        if may_end and answer.status_code in REFUSING and not _is_of_a_race(answer):
             session.refuse()
     complete(response, session, answer)
     return response
+
+
+def _is_of_a_race(answer: Response) -> bool:
+    """Where Kinto commits each step by itself, one of two that write at once is told so."""
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return bool(answer.json["details"]["reason"] == "forged_metadata")
+    return False
 
 
 def empty(status: int) -> Response:

@@ -74,6 +74,7 @@ def post(request: Request) -> Any:
 def head(request: Request) -> Response:
     """Say how far an upload has come."""
     session = resumable.take(request)
+    session.settle()
     upload, offset = session.upload, session.shown
     response = resumable.empty(200)
     _tell(response, session)
@@ -104,6 +105,7 @@ def patch(request: Request) -> Any:
         response = resumable.empty(204)
         _tell(response, session)
         return response
+    session.check_offset(offset)
     resumable.uploads_of(request).check_length(session.upload, length)
     length = session.upload.length if length is None else length
     if length is not None and offset + (announced or 0) > length:
@@ -223,9 +225,13 @@ def _first(sent: dict[str, bytes], names: tuple[str, ...]) -> str | None:
     for name in names:
         if sent.get(name):
             try:
-                return sent[name].decode("utf-8")
+                text = sent[name].decode("utf-8")
             except UnicodeDecodeError:
                 raise Refused("undecodable_name") from None
+            if "\0" in text:
+                why = f"{name} has the character U+0000, which is no text"
+                raise Refused("upload_header", header="Upload-Metadata", why=why)
+            return text
     return None
 
 

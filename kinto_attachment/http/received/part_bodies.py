@@ -26,7 +26,18 @@ def json_object(name: str, chunks: Iterator[bytes], most: int) -> dict[str, Any]
         raise Refused("bad_field", name=name, why=str(error)) from error
     if not isinstance(value, dict):
         raise Refused("bad_field", name=name, why=f"it is {type(value).__name__}")
+    if b"\\u0000" in raw and _has_nul(value):
+        raise Refused("bad_field", name=name, why="it has the character U+0000, which is no text")
     return value
+
+
+def _has_nul(value: Any) -> bool:
+    """PostgreSQL keeps no such text: Kinto would answer that the database is away."""
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(_has_nul(part) for part in value)
+    return isinstance(value, str) and "\0" in value
 
 
 def peek_for_metadata(chunks: Iterator[bytes], most: int) -> tuple[bool, Iterator[bytes]]:

@@ -104,9 +104,12 @@ class LocalReader:
         self._file.close()
 
 
-def publish(temporary: str, path: str, base_path: str, fsync: bool) -> None:
+def publish(
+    temporary: str, path: str, base_path: str, fsync: bool, only_copy: bool = False
+) -> None:
     """Rename a file, never over another one, and make the folders above it.
 
+    :param only_copy: once it is renamed, the file stays, whatever fails then.
     :raises FileExistsError: the name is taken.
     """
     folder = os.path.dirname(path)
@@ -117,9 +120,10 @@ def publish(temporary: str, path: str, base_path: str, fsync: bool) -> None:
             for directory in {folder, *(os.path.dirname(new) for new in made)}:
                 fsync_directory(directory)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        remove_folders(made)
+        if not only_copy or os.path.exists(temporary):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            remove_folders(made)
         raise
 
 

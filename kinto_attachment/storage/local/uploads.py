@@ -44,10 +44,14 @@ if TYPE_CHECKING:
 PIECE = 1024 * 1024
 """Bytes written at once: the fence, which may be a query, is asked for each."""
 
+WRITE_EVERY = 1.0
+"""Seconds: how often what has come is written, however little it is. No more is lost where the
+client's next request overtakes one whose line is dead: a slow line that is cut again and again
+gets on."""
+
 SAVE_EVERY = 1.0
-"""Seconds: how often a long request writes what has come, and forces it to the disk. No more is
-sent or read once more where it is killed, or overtaken by the client's next request: a slow line
-that breaks again and again gets on."""
+"""Seconds: how often a long request forces to the disk what it has written. No more is read once
+more where it is killed, or overtaken."""
 
 
 class LocalUploads:
@@ -96,7 +100,7 @@ class LocalUploads:
                 file.check_size(offset)
             digest = self._digest(state, file, offset)
             arriving, last = Arriving(chunks), time.monotonic()
-            for piece in pieces(arriving, PIECE, SAVE_EVERY):
+            for piece in pieces(arriving, PIECE, WRITE_EVERY):
                 with file.locked():
                     if not file.is_there() or not fence():
                         raise Superseded(state["id"])
@@ -202,7 +206,7 @@ class LocalUploads:
         path, target = self._path(state), self._storage.path(state["key"])
         with store_errors(passing=FileExistsError):
             try:
-                publish(path, target, self._storage.base_path, self._storage.fsync)
+                publish(path, target, self._storage.base_path, self._storage.fsync, only_copy=True)
             except FileExistsError:
                 # An empty file took the name for a finish that was killed before the rename:
                 # nobody else knows the key, and nobody else is here, because of the lock.
@@ -274,9 +278,14 @@ class LocalUploads:
         """Replace the state at once. It is not forced to the disk: it is checked when read."""
         temporary = f"{self._state_path(state)}.{secrets.token_hex(8)}"
         with store_errors():
-            with open(temporary, "x", encoding="ascii") as file:
-                file.write(digest.save() if digest else "")
-            os.replace(temporary, self._state_path(state))
+            try:
+                with open(temporary, "x", encoding="ascii") as file:
+                    file.write(digest.save() if digest else "")
+                os.replace(temporary, self._state_path(state))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
 
 
 def _remove(paths: Iterable[str]) -> None:

@@ -192,10 +192,13 @@ class S3Uploads(NetworkUploads[Parts]):
             self._storage.abort_upload(state["key"], state["multipart"])
 
     def _drop_abandoned(self, names: list[str]) -> None:
-        for name in names:
-            if f"/{_BEGUN}" in name:
-                with contextlib.closing(self._objects.content(name)) as reader:
-                    self._drop(json.loads(b"".join(reader)))
+        for name in [name for name in names if f"/{_BEGUN}" in name]:
+            # Gone: somebody removes it, too. Damaged: the bucket's lifecycle rule ends it.
+            with (
+                contextlib.suppress(FileNotFoundError, ValueError, LookupError, TypeError),
+                contextlib.closing(self._objects.content(name)) as reader,
+            ):
+                self._drop(json.loads(b"".join(reader)))
 
 
 def short(key: str, upload_id: str) -> str:
