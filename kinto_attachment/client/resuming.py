@@ -89,6 +89,7 @@ class Resumption:
         self._passed = passed
         self._url = ""
         self._there = 0  # Bytes that the server has.
+        self._furthest = 0  # The most that it ever had: only what goes beyond is progress.
         self._told = 0
 
     def send(self, source: IO[bytes], headers: Mapping[str, str]) -> Any:
@@ -121,7 +122,6 @@ class Resumption:
                 answer = None
                 while self._there < self._size:
                     answer = self._send_piece(source)
-                    self._tries.progressed()
                 self._note.forget()
                 return answer
             except Temporary as error:
@@ -167,10 +167,7 @@ class Resumption:
                 raise
             self._url = ""
             return False
-        before = self._there
         self._arrived(self._offset(answer.headers))
-        if self._there > before:
-            self._tries.progressed()
         return True
 
     def _send_piece(self, source: IO[bytes]) -> Any:
@@ -208,6 +205,9 @@ class Resumption:
     def _arrived(self, offset: int) -> None:
         self._there = offset
         self._went(offset - self._told)
+        if offset > self._furthest:
+            self._furthest = offset
+            self._tries.progressed()
 
 
 class Piece:

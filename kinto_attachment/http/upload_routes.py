@@ -37,9 +37,8 @@ EXPOSED = (
 )
 """Headers that scripts of other origins may read."""
 
-_PATH = re.compile(
-    r"/buckets/[^/]+/collections/[^/]+/records/[^/]+/attachment(/uploads(/[^/]+)?)?$"
-)
+_PATH = r"/buckets/[^/]+/collections/[^/]+/records/[^/]+/attachment(/uploads(/[^/]+)?)?"
+"""Below the version of the API."""
 
 _LOCKED = HTTPLocked.code
 """In place of 503, where a client of tus asks how far an upload has come: tus-js-client asks again
@@ -130,9 +129,10 @@ def tween_factory(handler: Callable[[Request], Response], registry: "Registry") 
     """Tell what is offered where OPTIONS has no ``Origin`` (Kinto's services refuse that), and
     have each answer to tus say its version, those of Kinto's own included."""
     plugin = Plugin.of_registry(registry)
+    ours = re.compile(f"/{re.escape(registry.route_prefix)}{_PATH}")
 
     def tween(request: Request) -> Response:
-        found = _PATH.search(request.environ["PATH_INFO"])
+        found = ours.fullmatch(request.environ["PATH_INFO"])
         if found is None:
             return handler(request)
         is_preflight = "Access-Control-Request-Method" in request.headers
@@ -140,6 +140,9 @@ def tween_factory(handler: Callable[[Request], Response], registry: "Registry") 
             response = Response(status=204, content_type=None)
             response.headers["Upload-Limit"] = draft.limit_header(request)
             response.headers.update(tus.discovery(request) if found[1] else {})
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            if "Origin" in request.headers:
+                _let_read(response, handler(request))
             return response
         response = handler(request)
         if found[1] and tus.is_spoken(request):
@@ -149,6 +152,14 @@ def tween_factory(handler: Callable[[Request], Response], registry: "Registry") 
         return response
 
     return tween
+
+
+def _let_read(response: Response, of_kinto: Response) -> None:
+    """A page of another origin, as far as Kinto lets it."""
+    allowed = of_kinto.headers.get("Access-Control-Allow-Origin")
+    if allowed:
+        response.headers["Access-Control-Allow-Origin"] = allowed
+        response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
 
 
 def _is_offered(request: Request, plugin: Plugin) -> bool:

@@ -16,9 +16,10 @@ export class Unfinished {
   }
 
   get(key) {
-    const found = JSON.parse(localStorage.getItem(key));
-    if (found && !(found.expires > Date.now())) this.forget(key);
-    return found?.expires > Date.now() ? found : null;
+    const found = parsed(localStorage.getItem(key));
+    const usable = found?.expires > Date.now() && /^[0-9a-f]{32}$/.test(found.id);
+    if (found && !usable) this.forget(key);
+    return usable ? found : null;
   }
 
   set(key, upload) {
@@ -36,8 +37,17 @@ export class Unfinished {
   list() {
     const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.prefix));
     return keys.map((key) => {
-      const [name, size] = JSON.parse(key.slice(this.prefix.length));
+      const [name, size] = parsed(key.slice(this.prefix.length)) ?? [];
       return { ...this.get(key), key, name, size };
-    }).filter(({ id }) => id);
+    }).filter(({ id, name }) => id && name);
+  }
+}
+
+/** Other pages of this origin may have written anything. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }

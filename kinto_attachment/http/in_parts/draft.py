@@ -21,13 +21,22 @@ PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 
 
 def completeness(request: Request) -> bool | None:
-    """What ``Upload-Complete`` says; None where it says nothing, or can't be read."""
-    said = request.headers.get("Upload-Complete", "").split(";")[0].strip()
-    return {"?1": True, "?0": False}.get(said)
+    """What ``Upload-Complete`` says; None without it.
+
+    :raises Refused: where it can't be read. Structured fields that can't are passed over elsewhere
+        (RFC 9651, 4.2); here a part of a file would be taken for the whole.
+    """
+    if "Upload-Complete" not in request.headers:
+        return None
+    said = {"?1": True, "?0": False}.get(request.headers["Upload-Complete"].split(";")[0].strip())
+    if said is None:
+        raise Refused("upload_header", header="Upload-Complete", why="write ?0 or ?1")
+    return said
 
 
 def head(request: Request) -> Response:
     """Say how far an upload has come."""
+    check_version(request)
     session = resumable.take(request)
     session.settle()
     response = resumable.empty(204)
@@ -84,6 +93,7 @@ def _length(request: Request, session: Session, end: int, complete: bool) -> int
 
 def delete(request: Request) -> Response:
     """Give an upload up."""
+    check_version(request)
     resumable.take(request).terminate()
     return resumable.empty(204)
 

@@ -28,10 +28,11 @@ def or_creation(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
 
     @wraps(view)
     def wrapped(request: Request) -> Any:
-        complete = draft.completeness(request)
-        if complete is None:
+        if "Upload-Complete" not in request.headers:
             return view(request)
         try:
+            complete = draft.completeness(request)
+            _check_place(request, bool(complete))
             session = _begin_whole(request) if complete else None
             if session:
                 return _receive_whole(request, session)
@@ -43,6 +44,15 @@ def or_creation(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
         return view(request)
 
     return wrapped
+
+
+def _check_place(request: Request, complete: bool) -> None:
+    """Raise :class:`Refused` for what is not the beginning of a file, or not its whole."""
+    if draft.lenient(request, "Upload-Offset"):
+        raise Refused("upload_header", header="Upload-Offset", why="an upload begins at byte 0")
+    length = draft.lenient(request, "Upload-Length")
+    if complete and length is not None and length != resumable.announced(request):
+        raise Refused("upload_length", length=length)
 
 
 def create(request: Request) -> Any:

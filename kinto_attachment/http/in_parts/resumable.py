@@ -8,6 +8,7 @@ from functools import partial
 from hashlib import new
 from typing import IO, Any
 
+from kinto.core.errors import raise_invalid
 from pyramid.httpexceptions import (
     HTTPAccepted,
     HTTPBadRequest,
@@ -83,6 +84,7 @@ def begin(
     bodies.check_coding(request)
     uploads, target = uploads_of(request), request.context.target
     uploads.at_store  # noqa: B018 - refuses where there are none
+    _check_ids(request, target)
     preconditions.check(request, request.context.current_object)
     user_id = request.prefixed_userid
     give_back_connection()
@@ -109,6 +111,15 @@ def begin(
         expires=0,
     )
     return uploads.begin(wanted, part, policy)
+
+
+def _check_ids(request: Request, target: Target) -> None:
+    """As Kinto does when a record is written, which may be hours later. A collection may still be
+    to come, in a default bucket."""
+    known = request.registry.id_generators
+    for name, given in (("record", target.record_id), ("collection", target.collection_id)):
+        if not known.get(name, known[""]).match(given):
+            raise_invalid(request, location="path", description="Invalid object id")
 
 
 def take(request: Request) -> Session:

@@ -73,6 +73,7 @@ def post(request: Request) -> Any:
 
 def head(request: Request) -> Response:
     """Say how far an upload has come."""
+    _check_version(request)
     session = resumable.take(request)
     session.settle()
     upload, offset = session.upload, session.shown
