@@ -143,8 +143,10 @@ class Upload:
         texts: list[object] = [self.file_id, self.key, self.filename, self.mimetype]
         objects: list[object] = [self.change, self.preconditions, self.store_state]
         digest: object = self.digest
+        whole: object = self.whole
         return (
-            all(type(number) is int for number in numbers)
+            isinstance(whole, bool)
+            and all(type(number) is int for number in numbers)
             and all(isinstance(text, str) for text in (*texts, *self.store_state.values()))
             and all(isinstance(value, dict) for value in objects)
             and (digest is None or (isinstance(digest, tuple) and len(digest) == 2))
