@@ -443,3 +443,55 @@ def test_a_password_that_has_expired_keeps_the_upload(album: Album, capsys: Caps
 
     assert sent(album)[0][0] == "HEAD"
     assert is_whole(album)
+
+
+# What has the note's name and is no note
+
+
+@pytest.mark.parametrize("kind", ["hard link", "file"])
+def test_nothing_but_a_note_is_written_over(album: Album, kind: str) -> None:
+    path = album.file("film.txt", CONTENT)
+    Killed(album, path)
+    (name,) = notes(album)
+    note = album.folder / name
+    note.unlink()
+    if kind == "hard link":
+        os.link(path, note)
+    else:
+        note.write_text("my only copy")
+    before = note.read_bytes()
+
+    assert album.run("upload", str(path)) == 0
+
+    assert (path.read_bytes(), note.read_bytes()) == (CONTENT, before)
+    (record,) = album.records().values()
+    assert album.content(record["id"]) == CONTENT
+
+
+# Servers that say "later" in other words, and such as never come to an end
+
+
+def test_a_server_that_says_locked_is_asked_again(album: Album) -> None:
+    path = album.file("film.txt", CONTENT)
+    left = {"PATCH": Reply(503), "HEAD": Reply(423, {"Retry-After": "0"})}
+    album.front.plan = lambda seen: left.pop(seen.method, None)
+
+    assert album.run("upload", str(path)) == 0
+
+    assert left == {}
+    assert is_whole(album)
+
+
+def test_an_upload_that_is_lost_again_and_again_ends(album: Album) -> None:
+    path = album.file("film.txt", CONTENT)
+    patches = iter(range(1, 1000))
+
+    def plan(seen: Seen) -> Reply | None:
+        lost = seen.method == "HEAD" or (is_patch(seen) and next(patches) % 2 == 0)
+        return Reply(404) if lost and "/uploads/" in seen.path else None
+
+    album.front.plan = plan
+    assert album.run("upload", str(path), "--retries", "2") == 1
+
+    assert len(album.front.requests("POST", "/uploads")) < 20
+    assert album.records() == {}
