@@ -60,14 +60,6 @@ class GrowingFile:
                 taken = os.pwrite(self._file.fileno(), view, offset)
                 view, offset = view[taken:], offset + taken
 
-    def begin_sync(self, start: int, stop: int) -> None:
-        """Have the system begin to write these bytes to the disk, and don't wait for it: so
-        :meth:`sync` has less to wait for. Systems that can't be told begin when they like."""
-        if hasattr(os, "posix_fadvise"):
-            with store_errors():
-                advice = os.POSIX_FADV_DONTNEED
-                os.posix_fadvise(self._file.fileno(), start, stop - start, advice)
-
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         """The bytes from ``start`` up to, without, ``stop``, which have to be there."""
         while start < stop:

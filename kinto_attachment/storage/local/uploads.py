@@ -106,8 +106,6 @@ class LocalUploads:
                         raise Superseded(state["id"])
                     file.check_size(offset)
                     file.write(piece, offset)
-                if self._storage.fsync:
-                    file.begin_sync(offset, offset + len(piece))
                 offset += len(piece)
                 if digest:
                     digest.update(piece)
