@@ -170,7 +170,8 @@ def test_what_8_0_0_left_is_examined_migrated_read_and_repaired(old: Old) -> Non
 
     summary, places = old.doctor()
     assert places == expected
-    assert set(summary.values()) == {DAMAGED}
+    unfinished = dict.fromkeys(("overdue", "abandoned", "permission"), 0)
+    assert summary == {**dict.fromkeys(summary, DAMAGED), **unfinished}
     dry = old.command("kinto", "migrate", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert old.sql(rows) == linked
