@@ -179,8 +179,9 @@ def test_a_file_in_place_of_another_is_refused_where_somebody_was_quicker(
 
 
 def test_it_goes_on_by_itself_after_the_server_was_killed_and_started_again(
-    page: Page, film: Path, tmp_path: Path, postgresql: str
+    page: Page, film: Path, tmp_path: Path, postgresql: str, on_postgresql: Any
 ) -> None:
+    on_postgresql()  # Empty from here on: it knows the store of an earlier test.
     backend = parts.postgresql_settings(postgresql)
     own = {f"kinto.{name.replace('__', '.')}": value for name, value in SETTINGS.items()}
     settings = processes.basic_settings(tmp_path, backend) | own
