@@ -245,8 +245,9 @@ def half_of(seen: Seen, kinto: Kinto) -> None:
 
 
 def test_it_goes_on_after_the_server_was_killed_and_started_again(
-    tmp_path: Path, postgresql: str
+    tmp_path: Path, postgresql: str, on_postgresql: Callable[..., Any]
 ) -> None:
+    on_postgresql()  # Empty from here on: it knows the store of an earlier test.
     settings = processes.basic_settings(tmp_path, parts.postgresql_settings(postgresql))
     again = [str(processes.BIN / "kinto"), "start", "--ini", "kinto.ini", "--port", "0"]
     with contextlib.ExitStack() as stack:
