@@ -278,7 +278,9 @@ def test_stalled_requests_hold_no_connection_to_the_database(
 
 def test_stalled_requests_are_ended_and_what_came_is_kept(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
-        kinto = stack.enter_context(streaming.server("gunicorn", tmp_path, **ON_SERVER, **QUICKLY))
+        # What is on its way has to come meanwhile, on a machine that does much else.
+        slowly = {**QUICKLY, "attachment__least_rate_grace": "2"}
+        kinto = stack.enter_context(streaming.server("gunicorn", tmp_path, **ON_SERVER, **slowly))
         paths = [begin(kinto, LENGTH) for _ in range(4)]
         clients = [stalled(stack, kinto, path, STARTED, LENGTH) for path in paths]
 
