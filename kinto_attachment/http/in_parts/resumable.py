@@ -229,7 +229,8 @@ def finish(request: Request, session: Session, length: int, answer: Answer) -> A
     errand.change, errand.exists = change, exists
     errand.before = partial(_check_still_ours, request, session)
     errand.after = lambda: session.mark_finished(length, 200 if errand.exists else 201)
-    errand.answer = partial(_answer, session, answer, not asked)
+    all_remembered = asked.items() <= session.upload.preconditions.items()
+    errand.answer = partial(_answer, session, answer, all_remembered)
     count = request.registry.metrics.count
     count("attachment_uploads", unique=[("method", request.method.lower())])
     count("attachment_received_bytes", count=received.size)
