@@ -71,17 +71,19 @@ def statements(folder: Path, quick: bool) -> list[Row]:
     """SQL statements of single requests, as PostgreSQL writes them down."""
     del quick
     counted: dict[str, list[int]] = {}
-    with database(folder / "pg", logging=True) as postgresql:
-        for name, programs, plugin in (
-            ("plain", servers.OURS, ""),
-            ("published", PUBLISHED, "kinto_attachment"),
-            ("ours", servers.OURS, "kinto_attachment"),
+    for name, programs, plugin in (
+        ("plain", servers.OURS, ""),
+        ("published", PUBLISHED, "kinto_attachment"),
+        ("ours", servers.OURS, "kinto_attachment"),
+    ):
+        # Each has its own: a store that has none of the files of a database is not written to.
+        with (
+            database(folder / f"pg-{name}", logging=True) as postgresql,
+            servers.kinto(
+                folder / name, "waitress", programs, postgresql.settings, plugin=plugin
+            ) as server,
         ):
-            backend = postgresql.settings
-            with servers.kinto(
-                folder / name, "waitress", programs, backend, plugin=plugin
-            ) as server:
-                counted[name] = _count(postgresql, User(server), name)
+            counted[name] = _count(postgresql, User(server), name)
     wanted = {
         "new upload": (3, f"{TWICE}; +1 for the link"),
         "replacement": (4, f"{TWICE}; +4 for both links and who else holds the file"),
@@ -120,7 +122,11 @@ def _count(postgresql: Database, user: User, name: str) -> list[int]:
 def conflicts(folder: Path, quick: bool) -> list[Row]:
     """Eight clients that upload to eight collections, and to one, with and without history."""
     rows: list[Row] = []
-    with database(folder / "pg") as postgresql:
+    with (
+        database(folder / "pg-published") as of_published,
+        database(folder / "pg-ours") as of_ours,
+    ):
+        databases = {"published": of_published, "ours": of_ours}
         for what, collections, rounds, plugin in (
             ("8 collections", 8, 40, "kinto_attachment"),
             ("one collection", 1, 300, "kinto_attachment"),
@@ -133,7 +139,7 @@ def conflicts(folder: Path, quick: bool) -> list[Row]:
                 more = {"base_path": str(folder / f"files-{name}")}
                 where = folder / f"{name}-{len(rows)}"
                 with servers.kinto(
-                    where, "gunicorn", programs, postgresql.settings, 8, plugin, **more
+                    where, "gunicorn", programs, databases[name].settings, 8, plugin, **more
                 ) as server:
                     many = 5 if quick else rounds
                     shares.append(_refused(server, f"{name}-{len(rows)}", collections, many))
