@@ -27,6 +27,7 @@ from kinto_attachment.attachments.refusals import Refused
 from kinto_attachment.attachments.values import FilePart
 from kinto_attachment.rows import Upload, rows_of, upload_rows_of
 from kinto_attachment.rows.apart import apart, give_back_connection
+from kinto_attachment.rows.links import Link
 from kinto_attachment.rows.uploads import Status
 from kinto_attachment.settings import Policy, Settings
 from kinto_attachment.storage import (
@@ -167,7 +168,7 @@ class UnfinishedUploads:
         if found is None:
             raise Refused("upload_unknown")
         if found.status is Status.FINISHED:
-            if not apart(lambda: self._is_held(found)) or found.has_expired():
+            if not apart(lambda: self.link_of(found)) or found.has_expired():
                 raise Refused("upload_unknown")
         elif found.status is Status.REFUSED or found.has_expired() or not self._has(found):
             raise Refused("upload_gone")
@@ -217,9 +218,10 @@ class UnfinishedUploads:
     def _has(self, upload: Upload) -> bool:
         return upload.store_state.get(STORE) == type(self.store).__name__
 
-    def _is_held(self, upload: Upload) -> bool:
+    def link_of(self, upload: Upload) -> Link | None:
+        """The link by which the upload's record holds its file; None where it does not."""
         links = rows_of(self.storage).of_records([upload.record_uri])
-        return any(link.file_id == upload.file_id for link in links)
+        return next((link for link in links if link.file_id == upload.file_id), None)
 
     def _reserve(self, upload: Upload) -> None:
         rows, settings = upload_rows_of(self.storage), self.settings

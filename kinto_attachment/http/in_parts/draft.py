@@ -138,8 +138,8 @@ def append(request: Request, session: Session, offset: int, length: int | None) 
         session.append(offset, resumable.chunks_of(request), length)
         return
     differs = Refused("digest_differs", header=digest.header)
-    with resumable.checked_chunks(request, "sha256", digest.sha256, differs) as file:
-        session.append(offset, iter(lambda: file.read(resumable.READ), b""), length)
+    with resumable.checked_chunks(request, "sha256", digest.sha256, differs) as checked:
+        session.append(offset, checked, length)
 
 
 def finish(request: Request, session: Session, created: bool = False) -> Any:

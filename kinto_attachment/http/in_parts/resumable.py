@@ -2,11 +2,9 @@
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from hashlib import new
-from typing import IO, Any
+from typing import Any
 
 from kinto.core.errors import raise_invalid
 from pyramid.httpexceptions import (
@@ -32,7 +30,7 @@ from kinto_attachment.records.refusing import as_http_error, refuse_in_batch
 from kinto_attachment.rows import Upload
 from kinto_attachment.rows.apart import give_back_connection
 from kinto_attachment.settings import Policy
-from kinto_attachment.storage import StoreFull
+from kinto_attachment.storage.holding import DigestDiffers, TooMuchToHold, held_back
 from kinto_attachment.targets import Target
 
 READ = 64 * 1024
@@ -40,8 +38,6 @@ READ = 64 * 1024
 
 CHECKED = 64 * 1024 * 1024
 """Bytes of a part that is held back until its checksum is known."""
-
-IN_MEMORY = 1024 * 1024
 
 PRECONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
 REFUSING = (400, 412, HTTPRequestEntityTooLarge.code)
@@ -179,33 +175,21 @@ def check_brings_nothing_new(request: Request, session: Session, offset: int) ->
         raise Refused("upload_finished")
 
 
-def checked_chunks(request: Request, algorithm: str, digest: bytes, differs: Refused) -> IO[bytes]:
-    """The body in a temporary file, once it is known to have this digest.
+@contextlib.contextmanager
+def checked_chunks(
+    request: Request, algorithm: str, digest: bytes, differs: Refused
+) -> Iterator[Iterator[bytes]]:
+    """The body, once it is known to have this digest.
 
     :raises Refused: as it says, where it has another; or too large to be held back.
     """
-    found = new(algorithm, usedforsecurity=False)
-    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
     try:
-        for chunk in chunks_of(request):
-            if file.tell() + len(chunk) > CHECKED:
-                raise Refused("checked_part_too_large", limit=CHECKED)
-            found.update(chunk)
-            _hold_back(file, chunk)
-        if found.digest() != digest:
-            raise differs
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
-
-
-def _hold_back(file: IO[bytes], chunk: bytes) -> None:
-    try:
-        file.write(chunk)
-    except OSError as error:
-        raise StoreFull(f"the folder of temporary files: {error.strerror}") from error
+        with held_back(chunks_of(request), {algorithm: digest}, CHECKED) as checked:
+            yield checked
+    except DigestDiffers:
+        raise differs from None
+    except TooMuchToHold as error:
+        raise Refused("checked_part_too_large", limit=error.limit) from None
 
 
 def finish(request: Request, session: Session, length: int, answer: Answer) -> Any:
@@ -309,11 +293,7 @@ def record_url(request: Request, target: Target) -> str:
 
 def attachment_of(request: Request, session: Session) -> tuple[dict[str, Any], int]:
     """What the record says of the file of a finished upload, and the status that told it."""
-    from kinto_attachment.rows import rows_of
-
-    rows = rows_of(request.registry.storage)
-    links = rows.of_records([session.upload.record_uri])
-    held = next((link for link in links if link.file_id == session.upload.file_id), None)
+    held = uploads_of(request).link_of(session.upload)
     if held is None:
         raise Refused("upload_unknown")
     return held.value, session.upload.answer

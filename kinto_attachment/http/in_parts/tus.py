@@ -152,9 +152,8 @@ def _append(
     else:
         algorithm, digest = _checksum(checksum)
         differs = Refused("upload_checksum")
-        with resumable.checked_chunks(request, algorithm, digest, differs) as file:
-            pieces = iter(lambda: file.read(resumable.READ), b"")
-            session.append(offset, pieces, length)
+        with resumable.checked_chunks(request, algorithm, digest, differs) as checked:
+            session.append(offset, checked, length)
     if length is not None and session.offset == length:
         return _finish(request, session, length, created)
     session.acknowledge(length)
