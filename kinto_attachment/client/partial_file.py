@@ -84,8 +84,9 @@ class PartialFile:
         if not Path(os.path.realpath(where)).is_relative_to(os.path.realpath(self._folder)):
             raise Failure(f"{where} leads out of {self._folder}: remove that link")
         where.mkdir(parents=True, exist_ok=True)
-        if not _is_plain(self.path):
-            self.discard()
+        with contextlib.suppress(FileNotFoundError):
+            if not is_plain(self.path.lstat()):
+                self.discard()
         there = self.path.stat().st_size if self.path.exists() else 0
         free = shutil.disk_usage(where).free
         if self.size - there > free:
@@ -165,13 +166,10 @@ def remove_other_partial_files(folders: Iterable[Path], wanted: set[Path]) -> No
                 path.unlink()
 
 
-def _is_plain(path: Path) -> bool:
-    """Whether nothing but this name leads to it: no link, which would be followed."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return True
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+def is_plain(found: os.stat_result) -> bool:
+    """Whether it is a file, and no other name leads to it: to write into a link is to write
+    elsewhere."""
+    return stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -5,12 +5,12 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from kinto_attachment.client import locks
+from kinto_attachment.client.partial_file import is_plain
 
 PREFIX = ".kinto-upload-"
 """Of the names of notes. They are hidden, so no upload takes them for files."""
@@ -105,8 +105,7 @@ def _opened(path: Path) -> IO[bytes]:
     try:
         locks.hold(file.fileno())
         found, start = os.fstat(file.fileno()), file.read(len(START))
-        is_alone = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
-        if not (is_alone and found.st_size <= MOST_BYTES and START.startswith(start)):
+        if not (is_plain(found) and found.st_size <= MOST_BYTES and START.startswith(start)):
             raise FileExistsError(f"{path} is no note of an upload")
     except OSError:
         file.close()

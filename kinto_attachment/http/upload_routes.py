@@ -97,8 +97,7 @@ def context(request: Request) -> permissions.Context | permissions.OwnersContext
 
 def patch(request: Request) -> Any:
     """Go on with an upload."""
-    of_draft = "Upload-Complete" in request.headers and not tus.is_spoken(request)
-    return draft.patch(request) if of_draft else tus.patch(request)
+    return draft.patch(request) if _is_of_draft(request) else tus.patch(request)
 
 
 def override(request: Request) -> Any:
@@ -117,8 +116,7 @@ def refusing(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
         try:
             return view(request)
         except Refused as refused:
-            of_draft = "Upload-Complete" in request.headers and not tus.is_spoken(request)
-            dialect = draft if of_draft else tus
+            dialect = draft if _is_of_draft(request) else tus
             raise dialect.refused(request, refused) from refused
 
     wrapped.__doc__ = view.__doc__
@@ -165,6 +163,10 @@ def _let_read(response: Response, of_kinto: Response) -> None:
 def _is_offered(request: Request, plugin: Plugin) -> bool:
     uploads = UnfinishedUploads(plugin.settings, plugin.store, request.registry.storage)
     return uploads.reason_against(resumable.policy_of(request)) is None
+
+
+def _is_of_draft(request: Request) -> bool:
+    return "Upload-Complete" in request.headers and not tus.is_spoken(request)
 
 
 def _by_dialect(

@@ -26,6 +26,7 @@ from kinto_attachment.storage.unfinished import (
     Finished,
     Progress,
     State,
+    abandoned,
     checked_id,
 )
 
@@ -134,17 +135,9 @@ class NetworkUploads(ABC, Generic[Sent]):
 
     def _abandoned(self, before: float, is_living: Callable[[str], bool]) -> dict[str, list[str]]:
         """Names of objects, by the ids of their uploads."""
-        names: dict[str, list[str]] = {}
-        changed: dict[str, float] = {}
-        for found in self._objects.listing(f"{UPLOADS}/"):
-            upload_id = found.name.split("/")[1]
-            names.setdefault(upload_id, []).append(found.name)
-            changed[upload_id] = max(changed.get(upload_id, 0), found.modified)
-        return {
-            found: names[found]
-            for found in names
-            if changed[found] < before and not is_living(found)
-        }
+        listed = self._objects.listing(f"{UPLOADS}/")
+        found = ((one.name.split("/")[1], one.name, one.modified) for one in listed)
+        return abandoned(found, before, is_living)
 
     def _rest(self, state: State, stands: Standing[Sent]) -> bytearray:
         """What the tails have."""

@@ -52,6 +52,22 @@ class Finished:
     size: int
 
 
+def abandoned(
+    found: Iterable[tuple[str, str, float]], before: float, is_living: Callable[[str], bool]
+) -> dict[str, list[str]]:
+    """Names of what nobody goes on with, by the ids of their uploads: the newest of an upload's
+    tells its age.
+
+    :param found: id, name, and last change in seconds since 1970.
+    """
+    names: dict[str, list[str]] = {}
+    changed: dict[str, float] = {}
+    for upload_id, name, at in found:
+        names.setdefault(upload_id, []).append(name)
+        changed[upload_id] = max(changed.get(upload_id, at), at)
+    return {one: names[one] for one in names if changed[one] < before and not is_living(one)}
+
+
 class Uploads(Protocol):
     """The unfinished uploads of one store.
 

@@ -35,6 +35,7 @@ from kinto_attachment.storage.unfinished import (
     Finished,
     Progress,
     State,
+    abandoned,
     checked_id,
 )
 
@@ -163,24 +164,17 @@ class LocalUploads:
 
     def _abandoned(self, before: float, is_living: Callable[[str], bool]) -> dict[str, list[str]]:
         """Paths, by the ids of their uploads."""
-        paths: dict[str, list[str]] = {}
-        changed: dict[str, float] = {}
+        return abandoned(self._all(), before, is_living)
+
+    def _all(self) -> Iterator[tuple[str, str, float]]:
         with (
             store_errors(),
             contextlib.suppress(FileNotFoundError),
             os.scandir(self._folder) as entries,
         ):
             for entry in entries:
-                upload_id = entry.name.partition(".")[0]
                 with contextlib.suppress(FileNotFoundError):
-                    at = entry.stat().st_mtime
-                    changed[upload_id] = max(changed.get(upload_id, at), at)
-                    paths.setdefault(upload_id, []).append(entry.path)
-        return {
-            found: paths[found]
-            for found in paths
-            if changed[found] < before and not is_living(found)
-        }
+                    yield entry.name.partition(".")[0], entry.path, entry.stat().st_mtime
 
     # The file
 
