@@ -48,10 +48,10 @@ def measure(folder: Path, quick: bool) -> list[Row]:
                 used = []
                 for measured, path in ((ours, PATH), (bare, "/file")):
                     before = measured.cpu()
-                    assert fetch(measured.origin, path) >= size
+                    for _ in range(8 if quick else 1):  # A small file takes less than it tells.
+                        assert fetch(measured.origin, path) >= size
                     used.append(measured.cpu() - before)
-                # A small file takes less than the clock of processors tells.
-                ratios.append(used[1] / used[0] if used[0] else 1.0)
+                ratios.append(used[1] / used[0])
         shown = f"{median(ratios):.2f}"
         name = f"{size // MIB} MiB download, {server}: bytes per CPU second, bare app = 1"
         rows.append(Row(name, "-", shown, "at least 0.8", median(ratios) >= 0.8))
