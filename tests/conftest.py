@@ -22,10 +22,10 @@ test's time again. They are spread over all of its cases."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    cases: dict[tuple[Path, str], list[pytest.Item]] = {}
     for item in items:
         if isinstance(item, pytest.Function):
-            cases.setdefault((item.path.name, item.originalname), []).append(item)
+            cases.setdefault((item.path, item.originalname), []).append(item)
     for all_of_one in cases.values():
         step = -(-len(all_of_one) // MEASURED)
         for number, item in enumerate(all_of_one):

@@ -255,8 +255,8 @@ def test_versions_that_are_not_spoken_are_refused_by_each_verb(owner: Client) ->
     for answer in (
         owner.request("HEAD", url, 412, headers={"Tus-Resumable": "0.2.2"}),
         owner.request("DELETE", url, 412, headers={"Tus-Resumable": "0.2.2"}),
-        draft.head(owner, url, "4*"),
-        draft.stop(owner, url, "4*"),
+        draft.head(owner, url, 412),
+        draft.stop(owner, url, 412),
     ):
         assert "Upload-Offset" not in answer.headers
     assert TUS.head(owner, url).headers["Upload-Offset"] == "0"
