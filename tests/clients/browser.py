@@ -34,7 +34,8 @@ class Site:
         }
         del settings["kinto.http_scheme"], settings["kinto.http_host"]
         self._app = kinto.main({}, **settings)
-        self.pages: dict[str, tuple[str, bytes]] = {}
+        # Browsers ask each origin for its icon, at a time of their own.
+        self.pages: dict[str, tuple[str, bytes]] = {"/favicon.ico": ("image/x-icon", b"")}
         self.seen: list[tuple[str, str, str, str]] = []
         self._reports: dict[str, Any] = {}
         self._reported = threading.Condition()
@@ -89,7 +90,9 @@ def running(folder: Path, **more: str) -> Iterator[Site]:
     try:
         yield site
     finally:
-        # waitress has no call to stop it from another thread: its sockets are closed.
-        site.server.trigger.pull_trigger(site.close)
+        # waitress has no call to stop it from another thread: its sockets are closed. Its loop
+        # may be awake and do that before the trigger, one of them, is pulled.
+        with contextlib.suppress(OSError):
+            site.server.trigger.pull_trigger(site.close)
         site.server.task_dispatcher.shutdown()
         thread.join()
