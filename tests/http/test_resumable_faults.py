@@ -141,9 +141,9 @@ def test_no_connection_is_held_while_bytes_come(
             seen.append(database.execute(WAITING)[0][0])
 
     monkeypatch.setattr(resumable, "chunks_of", watched)
-    url = path_of(tus.create(owner, 300_000))
-    tus.send(owner, url, 0, b"x" * 299_999, False, 204)
-    tus.send(owner, url, 299_999, b"x", False, 204)
+    url = path_of(tus.create(owner, 600_000))
+    tus.send(owner, url, 0, b"x" * 599_999, False, 204)
+    tus.send(owner, url, 599_999, b"x", False, 204)
 
     assert len(seen) > 6
     assert set(seen) == {0}

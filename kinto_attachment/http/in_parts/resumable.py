@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -33,8 +34,11 @@ from kinto_attachment.settings import Policy
 from kinto_attachment.storage.holding import DigestDiffers, TooMuchToHold, held_back
 from kinto_attachment.targets import Target
 
-READ = 64 * 1024
+READ, QUICK_READ = 64 * 1024, 256 * 1024
 """Bytes that are read at once: what a read has begun is lost when the connection breaks."""
+
+QUICK = 0.05
+"""Seconds: a line that brings what it was asked for in less is asked for more at once."""
 
 CHECKED = 64 * 1024 * 1024
 """Bytes of a part that is held back until its checksum is known."""
@@ -162,8 +166,15 @@ def chunks_of(request: Request) -> Iterator[bytes]:
     """The body, in pieces that are small enough for a bad connection."""
     if announced(request) == 0:
         return iter(())
-    body = bodies.Body(request, pace_of(request))
-    return iter(lambda: body.read(READ), b"")
+    return _read_by_pace(bodies.Body(request, pace_of(request)))
+
+
+def _read_by_pace(body: bodies.Body) -> Iterator[bytes]:
+    size, began = READ, time.monotonic()
+    while chunk := body.read(size):
+        size = QUICK_READ if time.monotonic() < began + QUICK else READ
+        yield chunk
+        began = time.monotonic()
 
 
 def check_brings_nothing_new(request: Request, session: Session, offset: int) -> None:

@@ -3,9 +3,10 @@
 import contextlib
 import fcntl
 import hashlib
+import mmap
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kinto_attachment.storage.errors import OffsetDiffers, StoreUnavailable
 from kinto_attachment.storage.interface import CHUNK_SIZE
@@ -52,9 +53,8 @@ class GrowingFile:
         if self.size != size:
             raise OffsetDiffers(self.size)
 
-    def write(self, piece: bytes, offset: int) -> None:
+    def write(self, view: memoryview, offset: int) -> None:
         """Write behind ``offset`` bytes."""
-        view = memoryview(piece)
         with store_errors():
             while view:  # A file may take less than it was given.
                 taken = os.pwrite(self._file.fileno(), view, offset)
@@ -84,19 +84,31 @@ class GrowingFile:
             os.fsync(self._file.fileno())
 
 
-def pieces(chunks: Iterable[bytes], size: int, seconds: float) -> Iterator[bytes]:
-    """The same bytes, gathered into pieces.
+def pieces(
+    chunks: Iterable[bytes],
+    size: int,
+    seconds: float,
+    look: Callable[[bytes], object] = lambda _: None,
+) -> Iterator[memoryview]:
+    """The same bytes, gathered into pieces. All of them lie in one place, so that each one is gone
+    when the next is asked for; it is not of the heap, which would be given back to the system and
+    asked for again for each piece.
 
     :param size: bytes; a piece that has as many is given out.
     :param seconds: so is one that has been gathered for so long, when its next chunk comes.
+    :param look: called with the bytes as they come, and never with any of a later piece.
     """
-    gathered: list[bytes] = []
-    waiting, began = 0, time.monotonic()
+    place = memoryview(mmap.mmap(-1, size, access=mmap.ACCESS_COPY))
+    filled, began = 0, time.monotonic()
     for chunk in chunks:
-        gathered.append(chunk)
-        waiting += len(chunk)
-        if waiting >= size or time.monotonic() >= began + seconds:
-            yield b"".join(gathered)
-            gathered, waiting, began = [], 0, time.monotonic()
-    if waiting:
-        yield b"".join(gathered)
+        view = memoryview(chunk)
+        while view:
+            taken = view[: size - filled]
+            look(chunk if len(taken) == len(chunk) else bytes(taken))
+            place[filled : filled + len(taken)] = taken
+            view, filled = view[len(taken) :], filled + len(taken)
+            if filled == size or time.monotonic() >= began + seconds:
+                yield place[:filled]
+                filled, began = 0, time.monotonic()
+    if filled:
+        yield place[:filled]

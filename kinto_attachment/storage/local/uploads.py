@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from kinto_attachment.storage.local import LocalFileStorage
 
 PIECE = 1024 * 1024
-"""Bytes written at once: the fence, which may be a query, is asked for each."""
+"""Bytes written at once, and kept in memory for each upload under way: the fence, which may be a
+query, is asked for each."""
 
 WRITE_EVERY = 1.0
 """Seconds: how often what has come is written, however little it is. No more is lost where the
@@ -101,15 +102,15 @@ class LocalUploads:
                 file.check_size(offset)
             digest = self._digest(state, file, offset)
             arriving, last = Arriving(chunks), time.monotonic()
-            for piece in pieces(arriving, PIECE, WRITE_EVERY):
+            # While the digest works, the next bytes arrive.
+            look = digest.update if digest else len
+            for piece in pieces(arriving, PIECE, WRITE_EVERY, look):
                 with file.locked():
                     if not file.is_there() or not fence():
                         raise Superseded(state["id"])
                     file.check_size(offset)
                     file.write(piece, offset)
                 offset += len(piece)
-                if digest:
-                    digest.update(piece)
                 if time.monotonic() >= last + SAVE_EVERY:
                     self._keep(state, file, digest)
                     last = time.monotonic()
