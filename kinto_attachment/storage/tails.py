@@ -166,7 +166,8 @@ class TailWriter:
         self._unread = stands.tails
         self._began = self._summed = stands.offset
         self._last_sum = time.monotonic()
-        self._buffer = bytearray(stands.offset - stands.units.size)
+        self._buffer = bytearray(piece)
+        self._filled = stands.offset - stands.units.size  # By tails, which are read later.
         self._folder, self._objects, self._fence = folder, objects, fence
         self._unit, self._piece = unit, piece
 
@@ -174,22 +175,24 @@ class TailWriter:
         """Take in the next bytes."""
         view = memoryview(chunk)
         while view:
-            taken = view[: self._piece - len(self._buffer)]
-            self._buffer += taken
+            taken = view[: self._piece - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
             if self._digest:
                 self._digest.update(bytes(taken))
             view = view[len(taken) :]
-            if len(self._buffer) == self._piece:
+            if self._filled == self._piece:
                 self._send(self._piece)
                 if time.monotonic() >= self._last_sum + SUM_EVERY:
                     self._sum_up()
 
     def close(self) -> int:
         """Keep the rest, so that all is durable; returns the new offset."""
-        if whole := len(self._buffer) // self._unit * self._unit:
+        if whole := self._filled // self._unit * self._unit:
             self._send(whole)
-        end, rest = self._units.size + len(self._buffer), self._buffer
-        del rest[: max(self._began - self._units.size, 0)]  # It has waited in tails before.
+        end = self._units.size + self._filled
+        before = max(self._began - self._units.size, 0)  # It has waited in tails before.
+        rest = self._buffer[before : self._filled]
         if rest:
             self._check_fence()
             self._create(_tail(self._folder, end - len(rest)), rest)
@@ -198,11 +201,15 @@ class TailWriter:
         return end
 
     def _send(self, size: int) -> None:
+        """Send the first bytes of the buffer, and move the others there. It is used again: memory
+        that is freed would not always go back to the system."""
         self._read_tails()
         self._check_fence()
-        piece, self._buffer = self._buffer, self._buffer[size:]
-        del piece[size:]
-        self._units.send(piece)
+        whole = self._buffer if size == self._piece else self._buffer[:size]
+        self._units.send(whole)
+        rest = self._buffer[size : self._filled]
+        self._buffer[: len(rest)] = rest
+        self._filled = len(rest)
 
     def _sum_up(self) -> None:
         """Note the digest of all units, for whoever goes on if this writer is killed."""
