@@ -5,10 +5,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from kinto_attachment.http.received.pace import Pace, TooSlow, Watchdog
-from kinto_attachment.storage import CHUNK_SIZE
+from kinto_attachment.http.received.pace import WINDOW, Pace, TooSlow, Watchdog
 
-RATE, GRACE = CHUNK_SIZE // 64, 30.0
+RATE, GRACE = WINDOW // 64, 30.0
 """64 seconds for a window, and 30 beside."""
 
 
@@ -29,12 +28,12 @@ class Client:
 
     def receive(self, pace: Pace) -> int:
         total = 0
-        while data := pace.read(self.read, CHUNK_SIZE):
+        while data := pace.read(self.read, WINDOW):
             total += len(data)
         return total
 
 
-WHOLE = CHUNK_SIZE
+WHOLE = WINDOW
 COMES = {
     "at once": [(0.0, WHOLE)] * 5,
     "at the least rate": [(64.0, WHOLE)] * 20,

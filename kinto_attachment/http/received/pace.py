@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kinto_attachment.storage import CHUNK_SIZE
+WINDOW = 256 * 1024
+"""Bytes after which a body's pace is looked at anew."""
 
 BoundedRead = Callable[[int, float | None], bytes]
 
@@ -67,7 +68,7 @@ WATCHDOG = Watchdog()
 class Pace:
     """How fast one body has to come.
 
-    It is looked at in windows of :data:`CHUNK_SIZE` bytes, so that bytes that came quickly long
+    It is looked at in windows of :data:`WINDOW` bytes, so that bytes that came quickly long
     ago don't excuse a client that stalls now. Only the time in which the server waits for the
     client counts.
 
@@ -86,14 +87,14 @@ class Pace:
         """Up to ``size`` bytes. Raises :class:`TooSlow`."""
         if not self.least_rate:
             return read(size, None)
-        allowed = self.grace + CHUNK_SIZE / self.least_rate
+        allowed = self.grace + WINDOW / self.least_rate
         began = self.clock()
         data = read(size, allowed - self._waited)
         self._waited += self.clock() - began
         if self._waited > allowed:
             raise TooSlow()
         self._received += len(data)
-        if self._received >= CHUNK_SIZE:
+        if self._received >= WINDOW:
             self._waited, self._received = 0.0, 0
         return data
 
