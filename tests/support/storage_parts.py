@@ -1,12 +1,15 @@
 """Real services to store in: moto's S3, Google's emulator; and stores that fail on purpose."""
 
+import contextlib
 import io
 import json
+import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -26,7 +29,12 @@ from moto.moto_server.werkzeug_app import (
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
-ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG"
+_ANOTHER = urlsplit(os.environ.get("ANOTHER_S3", ""))
+ANOTHER_S3 = f"{_ANOTHER.scheme}://{_ANOTHER.netloc.rpartition('@')[2]}" if _ANOTHER.netloc else ""
+"""An S3 to test with in moto's place: ``ANOTHER_S3=http://key:secret@127.0.0.1:9000``."""
+
+ACCESS_KEY = _ANOTHER.username or "AKIDEXAMPLE"
+SECRET_KEY = _ANOTHER.password or "wJalrXUtnFEMI/K7MDENG"
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
@@ -64,6 +72,9 @@ def gcs_settings(bucket: str, **more: str) -> dict[str, Any]:
 @contextmanager
 def moto() -> Iterator[str]:
     """The URL of an S3 of our own."""
+    if ANOTHER_S3:
+        yield ANOTHER_S3
+        return
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -151,10 +162,28 @@ class _QuietHandler(MotoRequestHandler):
     def log(self, *_: Any) -> None: ...
 
 
+def _pass_on(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    """What another S3 answers to a request, whose signature is for the host that it names."""
+    headers = {k[5:].replace("_", "-"): v for k, v in environ.items() if k.startswith("HTTP_")}
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    headers["Content-Length"] = str(length)
+    if environ.get("CONTENT_TYPE"):
+        headers["Content-Type"] = environ["CONTENT_TYPE"]
+    body = environ["wsgi.input"].read(length)
+    with contextlib.closing(HTTPConnection(urlsplit(ANOTHER_S3).netloc, timeout=60)) as connection:
+        connection.request(environ["REQUEST_METHOD"], environ["REQUEST_URI"], body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+    hop_by_hop = ("connection", "transfer-encoding")
+    told = [(k, v) for k, v in answer.getheaders() if k.lower() not in hop_by_hop]
+    start_response(f"{answer.status} {answer.reason}", told)
+    return [content]
+
+
 @contextmanager
 def gated_moto() -> Iterator[tuple[str, Gate]]:
     """The URL of an S3 of our own, and the gate before it."""
-    gate = Gate(DomainDispatcherApplication(create_backend_app))
+    gate = Gate(_pass_on if ANOTHER_S3 else DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, gate, threaded=True, request_handler=_QuietHandler)
     thread = Thread(target=server.serve_forever)
     thread.start()
