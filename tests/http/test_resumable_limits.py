@@ -14,6 +14,7 @@ import transaction
 
 from kinto_attachment.attachments import space
 from kinto_attachment.attachments.refusals import Refused
+from kinto_attachment.http.in_parts.resumable import QUICK_READ
 from kinto_attachment.rows import Upload, upload_rows_of
 from kinto_attachment.rows import uploads as upload_rows
 from tests.faults.harness import Database
@@ -287,8 +288,8 @@ def test_stalled_requests_are_ended_and_what_came_is_kept(tmp_path: Path) -> Non
         for client, path in zip(clients, paths, strict=True):
             status, said = answer_of(client)
             assert (status, said["details"]["reason"]) == (408, "too_slow")
-            # gunicorn gives 64 KiB at once; what has come of the next ones is lost.
-            assert len(STARTED) - 65_536 < offset(kinto, path) <= len(STARTED)
+            # gunicorn gives what it is asked for at once; what has come of the next is lost.
+            assert len(STARTED) - QUICK_READ < offset(kinto, path) <= len(STARTED)
         assert streaming.open_files(kinto) == []
 
 
@@ -321,7 +322,8 @@ def test_uploads_that_wait_for_their_clients_hold_nothing(
         begin_many(IDLE - 16)
 
         assert len(list((kinto.files / ".kinto-attachment-uploads").glob("*.state"))) == IDLE
-        assert all(now <= then for now, then in zip(held(), before, strict=True))
+        # A thread that had no request before may have opened a connection of its own meanwhile.
+        assert all(now < then + IDLE // 10 for now, then in zip(held(), before, strict=True))
         assert database.idle_in_transaction() == 0
         assert streaming.open_files(kinto) == []
         assert streaming.send(kinto, "DELETE", "/buckets/big", b"", "text/plain")[0] == 200
