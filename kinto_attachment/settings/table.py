@@ -287,6 +287,12 @@ SETTINGS = (
     ),
     Setting("aws.timeout", seconds, 10.0, "Seconds that S3 may take to answer one request."),
     Setting("aws.num_retries", whole_number, 1, "How often a request to S3 is repeated."),
+    Setting(
+        "aws.upload_concurrency",
+        at_least_1,
+        4,
+        "Parts of one large file that are sent to S3 at once. Each takes 8 MiB of memory.",
+    ),
     Setting("gcloud.bucket_name", text, None, "Bucket of the Google Cloud Storage store."),
     Setting(
         "gcloud.credentials",

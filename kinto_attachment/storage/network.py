@@ -90,11 +90,13 @@ class PartWriter(ABC):
     """Base of writers: collects parts of :data:`PART` bytes, sends them one after another.
 
     A file of up to one part goes out in a single request. Memory never holds more than one
-    part, and what of it is on its way.
+    part, and those that are on their way. Buffers are used again: memory that is freed would not
+    always go back to the system.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._filled = 0
         self._began = False
         self._over = False
         self._token = secrets.token_hex(16)
@@ -103,11 +105,12 @@ class PartWriter(ABC):
         """Append bytes; a part that is full is sent before the next one begins."""
         view = memoryview(data)
         while view:
-            if len(self._buffer) == PART:
+            if self._filled == PART:
                 with self._giving_up():
                     self._flush()
-            taken = view[: PART - len(self._buffer)]
-            self._buffer += taken
+            taken = view[: PART - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
             view = view[len(taken) :]
 
     def close(self) -> None:
@@ -143,6 +146,7 @@ class PartWriter(ABC):
             raise
 
     def _publish(self) -> None:
+        del self._buffer[self._filled :]
         try:
             if self._began:
                 self._send(self._buffer, last=True)
@@ -159,8 +163,8 @@ class PartWriter(ABC):
         if not self._began:
             self._begin()
             self._began = True
-        part, self._buffer = self._buffer, bytearray()
-        self._send(part, last=False)
+        self._buffer = self._send(self._buffer, last=False) or bytearray(PART)
+        self._filled = 0
 
     def _is_ours(self) -> bool:
         try:
@@ -177,8 +181,11 @@ class PartWriter(ABC):
         """Start a large file."""
 
     @abstractmethod
-    def _send(self, part: bytearray, last: bool) -> None:
-        """Send one part of a large file. The last one is never empty."""
+    def _send(self, part: bytearray, last: bool) -> bytearray | None:
+        """Send one part of a large file. The last one is never empty.
+
+        :returns: a part that was sent, to be written over; None where all are on their way.
+        """
 
     @abstractmethod
     def _complete(self) -> None:

@@ -91,9 +91,10 @@ class GoogleWriter(PartWriter):
             url = self._new_blob().create_resumable_upload_session(**self._options)
         self._session = Session(self._storage, url)
 
-    def _send(self, part: bytearray, last: bool) -> None:
+    def _send(self, part: bytearray, last: bool) -> bytearray:
         with store_errors():
             self._session.send(part, last)
+        return part
 
     def _complete(self) -> None:
         """Nothing: the last part was sent with the size of the whole, which publishes."""

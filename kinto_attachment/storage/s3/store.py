@@ -34,6 +34,9 @@ from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
 from kinto_attachment.storage.s3.uploads import S3Uploads, short
 from kinto_attachment.storage.time_limit import SECONDS, limited
 
+CONCURRENCY = 4
+"""Parts of one file that are sent at once: one request alone is held up by the way to S3."""
+
 PAGE = 1000
 """Files in one answer, and in one request to delete: the most that S3 allows."""
 
@@ -46,6 +49,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
 
     :param acl: canned ACL of new files; buckets of today refuse any, so None sends none.
     :param cache_control: ``Cache-Control`` of files that are not private; None sends none.
+    :ivar upload_concurrency: parts of one file that are sent at once, 8 MiB each.
     :ivar knows_conditions: whether the store can refuse to write over a file; assumed until
         it says that it can't.
     """
@@ -61,6 +65,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
     ) -> None:
         super().__init__(bucket_name, acl, base_url, extensions)
         self.cache_control = cache_control
+        self.upload_concurrency = CONCURRENCY
         self._shared = SharedClient(connection.client)
         self.knows_conditions = True
 
@@ -80,6 +85,8 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
             settings.get(f"{prefix}extensions") or "default",
             (settings.get(f"{prefix}aws.cache_control") or None) if read_there else None,
         )
+        asked = settings.get(f"{prefix}aws.upload_concurrency")
+        made.upload_concurrency = int(asked or CONCURRENCY)
         made.time_limit = float(settings.get(f"{prefix}store_timeout") or SECONDS)
         return made
 

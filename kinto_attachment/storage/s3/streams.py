@@ -1,7 +1,9 @@
 """A file on its way to S3, or from there."""
 
 import logging
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -66,7 +68,7 @@ def _is_taken(storage: "S3FileStorage", key: str) -> bool:
 
 
 class S3Writer(PartWriter):
-    """One ``PutObject``, or a multipart upload that is sent part after part."""
+    """One ``PutObject``, or a multipart upload of which some parts are under way at once."""
 
     def __init__(
         self, storage: "S3FileStorage", key: str, mimetype: str, filename: str, private: bool
@@ -76,7 +78,9 @@ class S3Writer(PartWriter):
         self._where = {"Bucket": storage.bucket_name, "Key": key}
         self._about = about_file(storage, self._token, mimetype, filename, private)
         self._upload_id = ""
-        self._parts: list[dict[str, Any]] = []
+        self._etags: list[str] = []
+        self._threads = ThreadPoolExecutor(storage.upload_concurrency, "kinto-attachment-part")
+        self._under_way: deque[tuple[Future[str], bytearray]] = deque()
 
     def _put(self, content: bytearray) -> None:
         with store_errors():
@@ -87,20 +91,38 @@ class S3Writer(PartWriter):
             started = self._storage.s3_client.create_multipart_upload(**self._where, **self._about)
         self._upload_id = started["UploadId"]
 
-    def _send(self, part: bytearray, last: bool) -> None:
-        number = len(self._parts) + 1
+    def _send(self, part: bytearray, last: bool) -> bytearray | None:
+        free = self._wait() if len(self._under_way) == self._storage.upload_concurrency else None
+        number = len(self._etags) + len(self._under_way) + 1
+        sent = self._threads.submit(self._send_now, number, part)
+        self._under_way.append((sent, part))
+        return free
+
+    def _send_now(self, number: int, part: bytearray) -> str:
         with store_errors():
             answer = self._storage.s3_client.upload_part(
                 **self._where, UploadId=self._upload_id, PartNumber=number, Body=part
             )
-        self._parts.append({"ETag": answer["ETag"], "PartNumber": number})
+        etag: str = answer["ETag"]
+        return etag
+
+    def _wait(self) -> bytearray:
+        """For the part that has been under way for longest. Raises what its request raised."""
+        sent, part = self._under_way.popleft()
+        self._etags.append(sent.result())
+        return part
 
     def _complete(self) -> None:
-        what = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": self._parts}}
+        while self._under_way:
+            self._wait()
+        self._threads.shutdown()
+        parts = [{"ETag": etag, "PartNumber": n} for n, etag in enumerate(self._etags, 1)]
+        what = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
         with store_errors():
             create(self._storage, "complete_multipart_upload", {**self._where, **what})
 
     def _drop(self) -> None:
+        self._threads.shutdown()  # What arrives after the abort would stay there.
         with store_errors():
             self._storage.abort_upload(self._where["Key"], self._upload_id)
 

@@ -1,0 +1,118 @@
+"""Parts of one file that are on their way to S3 at once."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from kinto_attachment.storage import StoreError
+from kinto_attachment.storage.network import PART
+from kinto_attachment.storage.s3.store import CONCURRENCY
+from kinto_attachment.testing import new_key, noise, write
+from tests.stores.test_s3 import MakeS3, content_of, uploads_under_way
+from tests.support.storage_parts import Gate
+
+A_PART = "PUT partNumber uploadId"
+WITHIN = 60
+"""Seconds that a thread may wait for others here."""
+
+
+class Together:
+    """Lets parts through only when so many of them are here."""
+
+    def __init__(self, gate: Gate, number: int) -> None:
+        self._meeting = threading.Barrier(number, timeout=WITHIN)
+        self._lock = threading.Lock()
+        self.here = self.most = 0
+        gate.answer = self._answer
+
+    def _answer(self, operation: str, _: dict[str, str]) -> None:
+        if operation != A_PART:
+            return
+        with self._lock:
+            self.here += 1
+            self.most = max(self.most, self.here)
+        self._meeting.wait()
+        with self._lock:
+            self.here -= 1
+
+
+@pytest.mark.parametrize("number", [1, 2, CONCURRENCY])
+def test_so_many_parts_are_sent_at_once_and_no_more(
+    make_s3: MakeS3, gate: Gate, number: int
+) -> None:
+    own = {} if number == CONCURRENCY else {"upload_concurrency": number}
+    storage, content = make_s3(**own), noise(2 * number * PART)
+    together = Together(gate, number)
+
+    key = write(storage, new_key(), content, step=1_000_000)
+
+    assert together.most == number
+    gate.reset()
+    assert content_of(storage, key) == content
+
+
+def test_parts_that_arrive_in_another_order_make_the_same_file(
+    make_s3: MakeS3, gate: Gate
+) -> None:
+    storage, content = make_s3(), noise(3 * PART + 5)
+    last, arrived = threading.Event(), []
+
+    def answer(operation: str, headers: dict[str, str]) -> None:
+        if operation == A_PART and headers["content-length"] != "5":
+            assert last.wait(WITHIN)
+        elif operation == A_PART:
+            last.set()
+        if operation == A_PART:
+            arrived.append(headers["content-length"])
+
+    gate.answer = answer
+    key = write(storage, new_key(), content, step=1_000_000)
+
+    assert arrived[0] == "5"
+    gate.reset()
+    assert content_of(storage, key) == content
+
+
+@pytest.mark.parametrize("refused", [0, 1, 3, 4])
+def test_nothing_is_left_of_a_file_of_which_one_part_was_refused(
+    make_s3: MakeS3, gate: Gate, s3: Any, bucket: str, refused: int
+) -> None:
+    """Others are on their way meanwhile: what arrived after the end would stay for ever."""
+    storage, lock, seen = make_s3(), threading.Lock(), [0]
+
+    def answer(operation: str, _: dict[str, str]) -> tuple[int, str] | None:
+        if operation != A_PART:
+            return None
+        with lock:
+            seen[0] += 1
+            return (403, "AccessDenied") if seen[0] == refused + 1 else None
+
+    gate.answer = answer
+    with pytest.raises(StoreError, match="AccessDenied"):
+        write(storage, new_key(), noise(5 * PART), step=1_000_000)
+
+    gate.reset()
+    assert list(storage.files()) == []
+    assert uploads_under_way(s3, bucket) == []
+
+
+def test_a_writer_that_is_given_up_waits_for_its_parts(
+    make_s3: MakeS3, gate: Gate, s3: Any, bucket: str
+) -> None:
+    storage, lock = make_s3(), threading.Lock()
+    order: list[str] = []
+
+    def answer(operation: str, _: dict[str, str]) -> None:
+        with lock:
+            order.append(operation)
+
+    gate.answer = answer
+    writer = storage.open_writer(new_key(), mimetype="", filename="")
+    writer.write(noise(4 * PART))
+
+    writer.abort()
+
+    assert order[-1] == "DELETE uploadId"
+    assert uploads_under_way(s3, bucket) == []
+    assert not [t for t in threading.enumerate() if t.name.startswith("kinto-attachment-part")]
