@@ -7,7 +7,7 @@ import time
 import traceback
 from pathlib import Path
 
-from benchmarks import downloads, resumable, slow, small, stalled, stored, uploads
+from benchmarks import downloads, far_s3, resumable, slow, small, stalled, stored, uploads
 from benchmarks.table import Row, markdown, rst
 
 MEASURES = {
@@ -20,6 +20,7 @@ MEASURES = {
     "flat": stored.flat,
     "bulk": stored.bulk,
     "gc": stored.collector,
+    "far": far_s3.measure,
     "resumable": resumable.resumable,
     "slow": slow.slow,
     "stalled": stalled.stalled,

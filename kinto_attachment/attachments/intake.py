@@ -20,7 +20,7 @@ from kinto_attachment.attachments.values import (
     legacy_value,
 )
 from kinto_attachment.settings import Policy
-from kinto_attachment.storage import Store, StoreError, UnsafeKey
+from kinto_attachment.storage import Foresighted, Store, StoreError, UnsafeKey
 from kinto_attachment.storage.hashing import measured
 from kinto_attachment.targets import Target
 
@@ -88,10 +88,15 @@ def check(filename: str, mimetype: str, policy: Policy, head: bytes | None) -> N
 
 
 def receive(
-    plan: Plan, chunks: Iterable[bytes], store: Store, expected: ExpectedDigest | None = None
+    plan: Plan,
+    chunks: Iterable[bytes],
+    store: Store,
+    expected: ExpectedDigest | None = None,
+    announced: int | None = None,
 ) -> Received:
     """Stream a file into the store: hash, limit and write in one pass.
 
+    :param announced: bytes, of which no more will come.
     :raises Refused: size or digest.
     :raises kinto_attachment.storage.StoreError: as the store failed.
     """
@@ -105,6 +110,8 @@ def receive(
         plan.key, mimetype=told, filename=plan.filename, private=policy.private
     )
     try:
+        if announced is not None and isinstance(writer, Foresighted):
+            writer.announce(announced)
         size, digest = measured(chunks, writer.write)
         if expected and digest != expected.sha256:
             raise Refused("digest_differs", header=expected.header)

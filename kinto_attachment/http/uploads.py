@@ -102,7 +102,8 @@ def _store(
         plan = intake.plan(part, head, target, policy)
         errand.expect(plan.key)
         try:
-            received = intake.receive(plan, chunks, plugin.store, expected)
+            announced = bodies.Body.announced(request)
+            received = intake.receive(plan, chunks, plugin.store, expected, announced)
             errand.expect(received.key)  # Some stores have names of their own.
         except StoreSilent:
             errand.leave_to_gc()

@@ -290,8 +290,9 @@ SETTINGS = (
     Setting(
         "aws.upload_concurrency",
         at_least_1,
-        4,
-        "Parts of one large file that are sent to S3 at once. Each takes 8 MiB of memory.",
+        8,
+        "Parts of one large file that are sent to S3 at once, of 5 MiB or more each; together they"
+        " take up to 40 MiB of memory.",
     ),
     Setting("gcloud.bucket_name", text, None, "Bucket of the Google Cloud Storage store."),
     Setting(

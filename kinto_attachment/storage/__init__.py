@@ -13,6 +13,7 @@ from kinto_attachment.storage.errors import (
 from kinto_attachment.storage.interface import (
     CHUNK_SIZE,
     CompleteStore,
+    Foresighted,
     IStreamingFileStorage,
     Listable,
     Marked,
@@ -41,6 +42,7 @@ __all__ = [
     "CompleteStore",
     "Fence",
     "Finished",
+    "Foresighted",
     "IStreamingFileStorage",
     "Listable",
     "Marked",

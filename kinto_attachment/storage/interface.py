@@ -14,8 +14,8 @@ from pyramid_storage.interfaces import IFileStorage
 
 CHUNK_SIZE = 512 * 1024
 """Bytes read or written at once: large enough for hashing to release the GIL, and for glibc to
-keep what is freed for the next chunk. With half as much it gave the memory back to the system and
-asked for it again, page by page, which took twice the time of all the rest."""
+keep what is freed for the next chunk more often than not. Else it gives the memory back to the
+system and asks for it again, page by page, which takes longer than all the rest."""
 
 
 class IStreamingFileStorage(IFileStorage):
@@ -46,6 +46,15 @@ class Writer(Protocol):
 
     def abort(self) -> None:
         """Drop everything. Never raises; harmless after :meth:`close`."""
+
+
+@runtime_checkable
+class Foresighted(Protocol):
+    """What a writer may offer besides: to make use of knowing how much will come."""
+
+    def announce(self, size: int) -> None:
+        """Before the first byte: no more than ``size`` bytes will come. Raises
+        :class:`StoreError` where the store could not keep so many."""
 
 
 class Reader(Protocol):

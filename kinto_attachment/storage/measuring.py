@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kinto_attachment.storage.errors import StoreError, StoreFull, StoreSilent
-from kinto_attachment.storage.interface import Reader, Writer
+from kinto_attachment.storage.interface import Foresighted, Reader, Writer
 from kinto_attachment.storage.time_limit import is_within
 
 OPERATIONS = (
@@ -129,6 +129,12 @@ class MeasuredWriter:
     def __getattr__(self, name: str) -> Any:
         """Whatever else it has."""
         return getattr(self._writer, name)
+
+    def announce(self, size: int) -> None:
+        """Pass it on to a writer that makes use of it."""
+        if isinstance(self._writer, Foresighted):
+            with self._watch.running():
+                self._writer.announce(size)
 
     def write(self, data: bytes) -> None:
         """Append bytes."""

@@ -87,12 +87,16 @@ class NetworkStorage(SavesFiles, ABC):
 
 
 class PartWriter(ABC):
-    """Base of writers: collects parts of :data:`PART` bytes, sends them one after another.
+    """Base of writers: collects parts, and sends them.
 
     A file of up to one part goes out in a single request. Memory never holds more than one
     part, and those that are on their way. Buffers are used again: memory that is freed would not
     always go back to the system.
+
+    :ivar part: bytes of each part but the last.
     """
+
+    part = PART
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -105,10 +109,10 @@ class PartWriter(ABC):
         """Append bytes; a part that is full is sent before the next one begins."""
         view = memoryview(data)
         while view:
-            if self._filled == PART:
+            if self._filled == self.part:
                 with self._giving_up():
                     self._flush()
-            taken = view[: PART - self._filled]
+            taken = view[: self.part - self._filled]
             self._buffer[self._filled : self._filled + len(taken)] = taken
             self._filled += len(taken)
             view = view[len(taken) :]
@@ -163,7 +167,7 @@ class PartWriter(ABC):
         if not self._began:
             self._begin()
             self._began = True
-        self._buffer = self._send(self._buffer, last=False) or bytearray(PART)
+        self._buffer = self._send(self._buffer, last=False) or bytearray(self.part)
         self._filled = 0
 
     def _is_ours(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kinto_attachment.storage.s3.streams import SMALLEST
 from kinto_attachment.testing import LARGE, noise
 from tests.support import parts, storage_parts
 from tests.support.parts import ATTACHMENT, RECORD, every_backend, sha256
@@ -45,6 +46,18 @@ def test_a_file_is_uploaded_read_replaced_and_deleted(
     server.assert_agreement()
     owner.delete(ATTACHMENT, status=204)
     assert server.stored_keys() == set()
+
+
+def test_the_length_of_a_body_tells_how_large_the_parts_of_its_file_are(
+    make_remote_server: MakeServer, s3_behind_gate: dict[str, Any], gate: Gate
+) -> None:
+    owner = make_remote_server(s3_behind_gate).as_user()
+
+    said = owner.upload(content=noise(2 * SMALLEST + 5), status=201).json
+
+    assert said["hash"] == sha256(noise(2 * SMALLEST + 5))
+    sizes = [int(h["content-length"]) for seen, h in gate.seen if seen.startswith("PUT part")]
+    assert sorted(sizes) == [5, SMALLEST, SMALLEST]
 
 
 def test_the_location_is_the_plugins_own_where_there_is_no_base_url(

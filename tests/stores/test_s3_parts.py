@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kinto_attachment.storage import StoreError
+from kinto_attachment.storage import StoreError, StoreFull
 from kinto_attachment.storage.network import PART
-from kinto_attachment.storage.s3.store import CONCURRENCY
+from kinto_attachment.storage.s3.streams import MAX_PARTS, MIB, SMALLEST, UNDER_WAY
 from kinto_attachment.testing import new_key, noise, write
 from tests.stores.test_s3 import MakeS3, content_of, uploads_under_way
 from tests.support.storage_parts import Gate
@@ -37,17 +37,25 @@ class Together:
             self.here -= 1
 
 
-@pytest.mark.parametrize("number", [1, 2, CONCURRENCY])
+@pytest.mark.parametrize(
+    ("concurrency", "part", "at_once"),
+    [(1, SMALLEST, 1), (2, SMALLEST, 2), (None, SMALLEST, 8), (None, None, 5)],
+)
 def test_so_many_parts_are_sent_at_once_and_no_more(
-    make_s3: MakeS3, gate: Gate, number: int
+    make_s3: MakeS3, gate: Gate, concurrency: int | None, part: int | None, at_once: int
 ) -> None:
-    own = {} if number == CONCURRENCY else {"upload_concurrency": number}
-    storage, content = make_s3(**own), noise(2 * number * PART)
-    together = Together(gate, number)
+    own = {"upload_concurrency": concurrency} if concurrency else {}
+    storage, content = make_s3(**own), noise(2 * at_once * (part or PART))
+    together = Together(gate, at_once)
+    writer = storage.open_writer(key := new_key(), mimetype="", filename="")
+    if part:
+        writer.announce(len(content))
 
-    key = write(storage, new_key(), content, step=1_000_000)
+    for position in range(0, len(content), MIB):
+        writer.write(content[position : position + MIB])
+    writer.close()
 
-    assert together.most == number
+    assert together.most == at_once
     gate.reset()
     assert content_of(storage, key) == content
 
@@ -116,3 +124,34 @@ def test_a_writer_that_is_given_up_waits_for_its_parts(
     assert order[-1] == "DELETE uploadId"
     assert uploads_under_way(s3, bucket) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("kinto-attachment-part")]
+
+
+@pytest.mark.parametrize(
+    ("size", "part"),
+    [
+        (0, PART),
+        (PART, PART),
+        (PART + 1, SMALLEST),
+        (MAX_PARTS * SMALLEST, SMALLEST),
+        (MAX_PARTS * SMALLEST + 1, SMALLEST + MIB),
+        (MAX_PARTS * UNDER_WAY, UNDER_WAY),
+    ],
+)
+def test_parts_are_as_large_as_the_length_that_was_announced_asks_for(
+    make_s3: MakeS3, size: int, part: int
+) -> None:
+    writer = make_s3().open_writer(new_key(), mimetype="", filename="")
+
+    writer.announce(size)
+
+    assert writer.part == part
+    assert size <= MAX_PARTS * writer.part
+
+
+def test_a_length_that_would_not_fit_is_refused_at_once(make_s3: MakeS3, gate: Gate) -> None:
+    writer = make_s3().open_writer(new_key(), mimetype="", filename="")
+
+    with pytest.raises(StoreFull, match="10000 parts"):
+        writer.announce(MAX_PARTS * UNDER_WAY + 1)
+
+    assert gate.seen == []

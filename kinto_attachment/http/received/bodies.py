@@ -56,6 +56,12 @@ class Body:
         found: Body | None = request.environ.get(_KEY)
         return found
 
+    @classmethod
+    def announced(cls, request: Request) -> int | None:
+        """Bytes of the body that was made of a request; None where it is chunked."""
+        body = cls.of(request)
+        return body.length if body is not None else None
+
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes; nothing at the end.
 

@@ -34,7 +34,7 @@ from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
 from kinto_attachment.storage.s3.uploads import S3Uploads, short
 from kinto_attachment.storage.time_limit import SECONDS, limited
 
-CONCURRENCY = 4
+CONCURRENCY = 8
 """Parts of one file that are sent at once: one request alone is held up by the way to S3."""
 
 PAGE = 1000
@@ -49,7 +49,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
 
     :param acl: canned ACL of new files; buckets of today refuse any, so None sends none.
     :param cache_control: ``Cache-Control`` of files that are not private; None sends none.
-    :ivar upload_concurrency: parts of one file that are sent at once, 8 MiB each.
+    :ivar upload_concurrency: parts of one file that are sent at once.
     :ivar knows_conditions: whether the store can refuse to write over a file; assumed until
         it says that it can't.
     """

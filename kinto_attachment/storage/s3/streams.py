@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from kinto_attachment.disposition import disposition
+from kinto_attachment.storage.errors import StoreFull
 from kinto_attachment.storage.interface import CHUNK_SIZE
-from kinto_attachment.storage.network import WRITER, PartWriter
+from kinto_attachment.storage.network import PART, WRITER, PartWriter
 from kinto_attachment.storage.s3.connection import status_of, store_errors
 
 if TYPE_CHECKING:
     from kinto_attachment.storage.s3 import S3FileStorage
 
 logger = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+MAX_PARTS = 10_000
+"""Parts of one file: the most that S3 allows."""
+
+SMALLEST = 5 * MIB
+"""Bytes of a part, unless it is the last one: the least that S3 allows."""
+
+UNDER_WAY = 40 * MIB
+"""Bytes of one file that are on their way to S3, at the most: so much memory they take."""
 
 
 def about_file(
@@ -80,7 +91,18 @@ class S3Writer(PartWriter):
         self._upload_id = ""
         self._etags: list[str] = []
         self._threads = ThreadPoolExecutor(storage.upload_concurrency, "kinto-attachment-part")
+        self._at_once = _at_once(self.part, storage.upload_concurrency)
         self._under_way: deque[tuple[Future[str], bytearray]] = deque()
+
+    def announce(self, size: int) -> None:
+        """Choose the size of parts: small ones, of which more are sent at once, as long as
+        :data:`MAX_PARTS` of them are enough. What fits into one request goes out in one."""
+        if size <= PART:
+            return
+        self.part = max(SMALLEST, -(-size // (MAX_PARTS * MIB)) * MIB)
+        if self.part > UNDER_WAY:
+            raise StoreFull(f"a file in S3 has at most {MAX_PARTS} parts of {UNDER_WAY} bytes")
+        self._at_once = _at_once(self.part, self._storage.upload_concurrency)
 
     def _put(self, content: bytearray) -> None:
         with store_errors():
@@ -92,7 +114,7 @@ class S3Writer(PartWriter):
         self._upload_id = started["UploadId"]
 
     def _send(self, part: bytearray, last: bool) -> bytearray | None:
-        free = self._wait() if len(self._under_way) == self._storage.upload_concurrency else None
+        free = self._wait() if len(self._under_way) == self._at_once else None
         number = len(self._etags) + len(self._under_way) + 1
         sent = self._threads.submit(self._send_now, number, part)
         self._under_way.append((sent, part))
@@ -131,6 +153,11 @@ class S3Writer(PartWriter):
             found = self._storage.s3_client.head_object(**self._where)
         token: str | None = found["Metadata"].get(WRITER)
         return token
+
+
+def _at_once(part: int, most: int) -> int:
+    """How many parts of so many bytes may be under way."""
+    return max(1, min(most, UNDER_WAY // part))
 
 
 class S3Reader:

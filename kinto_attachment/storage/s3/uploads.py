@@ -18,15 +18,12 @@ from kinto_attachment.storage.network import PART, WRITER, Unanswered
 from kinto_attachment.storage.network_uploads import NetworkUploads
 from kinto_attachment.storage.removing import tell_failed
 from kinto_attachment.storage.s3.connection import status_of, store_errors
-from kinto_attachment.storage.s3.streams import S3Reader, about_file, create
+from kinto_attachment.storage.s3.streams import MAX_PARTS, S3Reader, about_file, create
 from kinto_attachment.storage.tails import Stored, folder_of
 from kinto_attachment.storage.unfinished import UPLOADS, State
 
 if TYPE_CHECKING:
     from kinto_attachment.storage.s3 import S3FileStorage
-
-MAX_PARTS = 10_000
-"""Parts of one file: the most that S3 allows."""
 
 _BEGUN = "begun-"
 
