@@ -258,21 +258,30 @@ class PostgreSQLRows:
             self.write(statement, resource=RESOURCE, **_columns(once))
 
     def remove(self, links: Collection[Link]) -> tuple[list[Link], set[str]]:
-        """Remove links that still say the same; returns them, and which files others hold."""
-        statement = """
-        DELETE FROM objects o
-         USING unnest(CAST(:ids AS text[]), CAST(:parents AS text[]), CAST(:data AS text[]))
-               AS t(id, parent, data)
-         WHERE o.id = t.id AND o.parent_id = t.parent AND o.resource_name = 'attachments'
-           AND o.data = CAST(t.data AS jsonb)
-        RETURNING o.id, o.parent_id
+        """Remove links that still say the same; returns them, and which files others hold.
+
+        One statement: its look at others does not see yet that the links have gone.
+        """
+        statement = f"""
+        WITH gone AS (
+            DELETE FROM objects o
+             USING unnest(CAST(:ids AS text[]), CAST(:parents AS text[]), CAST(:data AS text[]))
+                   AS t(id, parent, data)
+             WHERE o.id = t.id AND o.parent_id = t.parent AND o.resource_name = 'attachments'
+               AND o.data = CAST(t.data AS jsonb)
+            RETURNING o.id, o.parent_id
+        )
+        SELECT gone.id, gone.parent_id,
+               EXISTS (SELECT 1 FROM objects o WHERE o.id = gone.id AND {_HELD_ROWS}
+                          AND (o.id, o.parent_id) NOT IN (SELECT id, parent_id FROM gone)) AS held
+          FROM gone
         """
         if not links:
             return [], set()
         rows = self.write(statement, **_columns(links))
         gone = {(row.id, row.parent_id) for row in rows}
         removed = [link for link in links if (link.file_id, link.parent) in gone]
-        return removed, self.held({link.file_id for link in removed})
+        return removed, {row.id for row in rows if row.held}
 
     # Records
 
