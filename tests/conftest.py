@@ -1,5 +1,6 @@
 """Fixtures: a real PostgreSQL for the session, a fresh application and directory for each test."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,21 +17,13 @@ from tests.support import pool as pool_module  # noqa: E402
 from tests.support.pool import Pool  # noqa: E402
 from tests.support.postgresql import running  # noqa: E402
 
-MEASURED = 6
-"""Cases of one test, at the most, whose coverage is measured, which takes more than half of a
-test's time again. They are spread over all of its cases."""
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    cases: dict[tuple[Path, str], list[pytest.Item]] = {}
-    for item in items:
-        if isinstance(item, pytest.Function):
-            cases.setdefault((item.path, item.originalname), []).append(item)
-    for all_of_one in cases.values():
-        step = -(-len(all_of_one) // MEASURED)
-        for number, item in enumerate(all_of_one):
-            if number % step:
-                item.add_marker("no_cover")
+def pytest_collection_finish() -> None:
+    """Each application is a million allocations, and what was imported and collected lives until
+    the end: so much is not looked through for garbage all the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)
