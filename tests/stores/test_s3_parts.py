@@ -7,7 +7,7 @@ import pytest
 
 from kinto_attachment.storage import StoreError, StoreFull
 from kinto_attachment.storage.network import PART
-from kinto_attachment.storage.s3.streams import MAX_PARTS, MIB, SMALLEST, UNDER_WAY
+from kinto_attachment.storage.s3.streams import LARGEST, MAX_PARTS, MIB, SMALLEST, Lanes
 from kinto_attachment.testing import new_key, noise, write
 from tests.stores.test_s3 import MakeS3, content_of, uploads_under_way
 from tests.support.storage_parts import Gate
@@ -47,6 +47,7 @@ def test_so_many_parts_are_sent_at_once_and_no_more(
     own = {"upload_concurrency": concurrency} if concurrency else {}
     storage, content = make_s3(**own), noise(2 * at_once * (part or PART))
     together = Together(gate, at_once)
+    storage.lanes.now = storage.lanes.most  # As it has learnt.
     writer = storage.open_writer(key := new_key(), mimetype="", filename="")
     if part:
         writer.announce(len(content))
@@ -64,6 +65,7 @@ def test_parts_that_arrive_in_another_order_make_the_same_file(
     make_s3: MakeS3, gate: Gate
 ) -> None:
     storage, content = make_s3(), noise(3 * PART + 5)
+    storage.lanes.now = 4
     last, arrived = threading.Event(), []
 
     def answer(operation: str, headers: dict[str, str]) -> None:
@@ -97,8 +99,12 @@ def test_nothing_is_left_of_a_file_of_which_one_part_was_refused(
             return (403, "AccessDenied") if seen[0] == refused + 1 else None
 
     gate.answer = answer
+    writer = storage.open_writer(new_key(), mimetype="", filename="")
     with pytest.raises(StoreError, match="AccessDenied"):
-        write(storage, new_key(), noise(5 * PART), step=1_000_000)
+        for _ in range(5):
+            writer.write(noise(PART))
+        writer.close()
+    writer.abort()
 
     gate.reset()
     assert list(storage.files()) == []
@@ -123,7 +129,6 @@ def test_a_writer_that_is_given_up_waits_for_its_parts(
 
     assert order[-1] == "DELETE uploadId"
     assert uploads_under_way(s3, bucket) == []
-    assert not [t for t in threading.enumerate() if t.name.startswith("kinto-attachment-part")]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,7 @@ def test_a_writer_that_is_given_up_waits_for_its_parts(
         (PART + 1, SMALLEST),
         (MAX_PARTS * SMALLEST, SMALLEST),
         (MAX_PARTS * SMALLEST + 1, SMALLEST + MIB),
-        (MAX_PARTS * UNDER_WAY, UNDER_WAY),
+        (MAX_PARTS * LARGEST, LARGEST),
     ],
 )
 def test_parts_are_as_large_as_the_length_that_was_announced_asks_for(
@@ -152,6 +157,63 @@ def test_a_length_that_would_not_fit_is_refused_at_once(make_s3: MakeS3, gate: G
     writer = make_s3().open_writer(new_key(), mimetype="", filename="")
 
     with pytest.raises(StoreFull, match="10000 parts"):
-        writer.announce(MAX_PARTS * UNDER_WAY + 1)
+        writer.announce(MAX_PARTS * LARGEST + 1)
 
     assert gate.seen == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([], 2),
+        ([0.1], 3),
+        ([0.1] * 20, 8),
+        ([2.0] * 20, 2),  # As many as the line bears.
+        ([*[0.1] * 20, 5.0], 4),
+        ([*[0.1] * 20, *[5.0] * 9], 1),
+        ([float("inf")], 1),
+        ([5.0, 5.0, 0.1], 2),
+    ],
+)
+def test_fewer_parts_are_sent_at_once_where_the_line_is_slow(
+    seconds: list[float], expected: int
+) -> None:
+    lanes = Lanes(8, timeout=10.0)
+
+    for one in seconds:
+        lanes.took(one)
+
+    assert lanes.now == expected
+
+
+def test_no_more_parts_are_sent_at_once_than_was_asked_for() -> None:
+    lanes = Lanes(1, timeout=10.0)
+    assert lanes.now == 1
+
+    lanes.took(0.1)
+
+    assert lanes.now == 1
+
+
+def test_a_part_that_is_under_way_keeps_no_process_from_ending(
+    make_s3: MakeS3, gate: Gate
+) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def answer(operation: str, _: dict[str, str]) -> None:
+        if operation == A_PART:
+            arrived.set()
+            assert go_on.wait(WITHIN)
+
+    gate.answer = answer
+    writer = make_s3().open_writer(new_key(), mimetype="", filename="")
+    before = set(threading.enumerate())
+    writer.write(noise(2 * PART))
+    assert arrived.wait(WITHIN)
+
+    ours = {t for t in threading.enumerate() if "_send_now" in t.name} - before
+
+    assert ours
+    assert all(thread.daemon for thread in ours)
+    go_on.set()
+    writer.abort()

@@ -30,7 +30,7 @@ from kinto_attachment.storage.s3.connection import (
     status_of,
     store_errors,
 )
-from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
+from kinto_attachment.storage.s3.streams import Lanes, S3Reader, S3Writer
 from kinto_attachment.storage.s3.uploads import S3Uploads, short
 from kinto_attachment.storage.time_limit import SECONDS, limited
 
@@ -49,7 +49,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
 
     :param acl: canned ACL of new files; buckets of today refuse any, so None sends none.
     :param cache_control: ``Cache-Control`` of files that are not private; None sends none.
-    :ivar upload_concurrency: parts of one file that are sent at once.
+    :ivar lanes: how many parts of one file are sent at once.
     :ivar knows_conditions: whether the store can refuse to write over a file; assumed until
         it says that it can't.
     """
@@ -65,7 +65,7 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
     ) -> None:
         super().__init__(bucket_name, acl, base_url, extensions)
         self.cache_control = cache_control
-        self.upload_concurrency = CONCURRENCY
+        self.lanes = Lanes(CONCURRENCY, connection.timeout)
         self._shared = SharedClient(connection.client)
         self.knows_conditions = True
 
@@ -77,16 +77,17 @@ class S3FileStorage(NetworkStorage, PyramidS3FileStorage):
         files that are read by ``base_url``; and there is no ACL unless one is set.
         """
         read_there = settings.get(f"{prefix}base_url") is not None
+        connection = Connection.from_settings(settings, f"{prefix}aws.")
         made = cls(
             settings[f"{prefix}aws.bucket_name"],
-            Connection.from_settings(settings, f"{prefix}aws."),
+            connection,
             settings.get(f"{prefix}aws.acl") or None,
             settings.get(f"{prefix}base_url") or "",
             settings.get(f"{prefix}extensions") or "default",
             (settings.get(f"{prefix}aws.cache_control") or None) if read_there else None,
         )
-        asked = settings.get(f"{prefix}aws.upload_concurrency")
-        made.upload_concurrency = int(asked or CONCURRENCY)
+        asked = int(settings.get(f"{prefix}aws.upload_concurrency") or CONCURRENCY)
+        made.lanes = Lanes(asked, connection.timeout)
         made.time_limit = float(settings.get(f"{prefix}store_timeout") or SECONDS)
         return made
 

@@ -1,9 +1,12 @@
 """A file on its way to S3, or from there."""
 
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -26,8 +29,34 @@ MAX_PARTS = 10_000
 SMALLEST = 5 * MIB
 """Bytes of a part, unless it is the last one: the least that S3 allows."""
 
-UNDER_WAY = 40 * MIB
-"""Bytes of one file that are on their way to S3, at the most: so much memory they take."""
+MEMORY = 48 * MIB
+"""Bytes of one file that are in memory, at the most: one part is filled, others are under way."""
+
+LARGEST = MEMORY // 2
+"""Bytes of a part, at the most."""
+
+
+class Lanes:
+    """How many parts of a file may be under way: as many as the line to S3 bears.
+
+    They share it, and each of them has to be there within the time-out: on a slow line eight
+    would all be too late where one is in time. All uploads to a store learn from each other.
+
+    :param most: parts.
+    :param timeout: seconds that one request may take.
+    """
+
+    def __init__(self, most: int, timeout: float) -> None:
+        self.most = most
+        self._timeout = timeout
+        self.now = min(2, most)
+
+    def took(self, seconds: float) -> None:
+        """One part has arrived after so many seconds."""
+        if seconds < self._timeout / 8:
+            self.now = min(self.now + 1, self.most)
+        elif seconds > self._timeout / 3:
+            self.now = max(self.now // 2, 1)
 
 
 def about_file(
@@ -90,8 +119,6 @@ class S3Writer(PartWriter):
         self._about = about_file(storage, self._token, mimetype, filename, private)
         self._upload_id = ""
         self._etags: list[str] = []
-        self._threads = ThreadPoolExecutor(storage.upload_concurrency, "kinto-attachment-part")
-        self._at_once = _at_once(self.part, storage.upload_concurrency)
         self._under_way: deque[tuple[Future[str], bytearray]] = deque()
 
     def announce(self, size: int) -> None:
@@ -100,9 +127,8 @@ class S3Writer(PartWriter):
         if size <= PART:
             return
         self.part = max(SMALLEST, -(-size // (MAX_PARTS * MIB)) * MIB)
-        if self.part > UNDER_WAY:
-            raise StoreFull(f"a file in S3 has at most {MAX_PARTS} parts of {UNDER_WAY} bytes")
-        self._at_once = _at_once(self.part, self._storage.upload_concurrency)
+        if self.part > LARGEST:
+            raise StoreFull(f"a file in S3 has at most {MAX_PARTS} parts of {LARGEST} bytes")
 
     def _put(self, content: bytearray) -> None:
         with store_errors():
@@ -114,37 +140,47 @@ class S3Writer(PartWriter):
         self._upload_id = started["UploadId"]
 
     def _send(self, part: bytearray, last: bool) -> bytearray | None:
-        free = self._wait() if len(self._under_way) == self._at_once else None
+        """In a thread that keeps no process from ending."""
+        free, most = None, min(self._storage.lanes.now, MEMORY // self.part - 1)
+        while len(self._under_way) >= most:
+            free = self._wait()
         number = len(self._etags) + len(self._under_way) + 1
-        sent = self._threads.submit(self._send_now, number, part)
+        sent: Future[str] = Future()
         self._under_way.append((sent, part))
+        thread = Thread(target=self._send_now, args=(number, part, sent), daemon=True)
+        thread.start()
         return free
 
-    def _send_now(self, number: int, part: bytearray) -> str:
-        with store_errors():
-            answer = self._storage.s3_client.upload_part(
-                **self._where, UploadId=self._upload_id, PartNumber=number, Body=part
-            )
-        etag: str = answer["ETag"]
-        return etag
+    def _send_now(self, number: int, part: bytearray, sent: Future[str]) -> None:
+        began = time.monotonic()
+        try:
+            with store_errors():
+                answer = self._storage.s3_client.upload_part(
+                    **self._where, UploadId=self._upload_id, PartNumber=number, Body=part
+                )
+            self._storage.lanes.took(time.monotonic() - began)
+            sent.set_result(answer["ETag"])
+        except BaseException as error:
+            self._storage.lanes.took(math.inf)
+            sent.set_exception(error)
 
     def _wait(self) -> bytearray:
         """For the part that has been under way for longest. Raises what its request raised."""
-        sent, part = self._under_way.popleft()
+        sent, part = self._under_way[0]
         self._etags.append(sent.result())
+        self._under_way.popleft()
         return part
 
     def _complete(self) -> None:
         while self._under_way:
             self._wait()
-        self._threads.shutdown()
         parts = [{"ETag": etag, "PartNumber": n} for n, etag in enumerate(self._etags, 1)]
         what = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
         with store_errors():
             create(self._storage, "complete_multipart_upload", {**self._where, **what})
 
     def _drop(self) -> None:
-        self._threads.shutdown()  # What arrives after the abort would stay there.
+        wait(sent for sent, _ in self._under_way)  # What arrives after the abort would stay.
         with store_errors():
             self._storage.abort_upload(self._where["Key"], self._upload_id)
 
@@ -153,11 +189,6 @@ class S3Writer(PartWriter):
             found = self._storage.s3_client.head_object(**self._where)
         token: str | None = found["Metadata"].get(WRITER)
         return token
-
-
-def _at_once(part: int, most: int) -> int:
-    """How many parts of so many bytes may be under way."""
-    return max(1, min(most, UNDER_WAY // part))
 
 
 class S3Reader:
