@@ -7,7 +7,7 @@ import pytest
 
 from kinto_attachment.storage import StoreError, StoreFull
 from kinto_attachment.storage.network import PART
-from kinto_attachment.storage.s3.streams import LARGEST, MAX_PARTS, MIB, SMALLEST, Lanes
+from kinto_attachment.storage.s3.streams import LARGEST, MAX_PARTS, MIB, SMALLEST, Lanes, S3Writer
 from kinto_attachment.testing import new_key, noise, write
 from tests.stores.test_s3 import MakeS3, content_of, uploads_under_way
 from tests.support.storage_parts import Gate
@@ -15,6 +15,12 @@ from tests.support.storage_parts import Gate
 A_PART = "PUT partNumber uploadId"
 WITHIN = 60
 """Seconds that a thread may wait for others here."""
+
+
+def write_all(writer: S3Writer, content: bytes) -> None:
+    for position in range(0, len(content), MIB):
+        writer.write(content[position : position + MIB])
+    writer.close()
 
 
 class Together:
@@ -39,7 +45,7 @@ class Together:
 
 @pytest.mark.parametrize(
     ("concurrency", "part", "at_once"),
-    [(1, SMALLEST, 1), (2, SMALLEST, 2), (None, SMALLEST, 8), (None, None, 5)],
+    [(1, SMALLEST, 1), (2, SMALLEST, 2), (None, SMALLEST, 7), (None, None, 4)],
 )
 def test_so_many_parts_are_sent_at_once_and_no_more(
     make_s3: MakeS3, gate: Gate, concurrency: int | None, part: int | None, at_once: int
@@ -52,9 +58,7 @@ def test_so_many_parts_are_sent_at_once_and_no_more(
     if part:
         writer.announce(len(content))
 
-    for position in range(0, len(content), MIB):
-        writer.write(content[position : position + MIB])
-    writer.close()
+    write_all(writer, content)
 
     assert together.most == at_once
     gate.reset()
@@ -101,9 +105,7 @@ def test_nothing_is_left_of_a_file_of_which_one_part_was_refused(
     gate.answer = answer
     writer = storage.open_writer(new_key(), mimetype="", filename="")
     with pytest.raises(StoreError, match="AccessDenied"):
-        for _ in range(5):
-            writer.write(noise(PART))
-        writer.close()
+        write_all(writer, noise(5 * PART))
     writer.abort()
 
     gate.reset()

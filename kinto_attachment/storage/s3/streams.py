@@ -29,7 +29,7 @@ MAX_PARTS = 10_000
 SMALLEST = 5 * MIB
 """Bytes of a part, unless it is the last one: the least that S3 allows."""
 
-MEMORY = 48 * MIB
+MEMORY = 40 * MIB
 """Bytes of one file that are in memory, at the most: one part is filled, others are under way."""
 
 LARGEST = MEMORY // 2
