@@ -111,6 +111,8 @@ def receive(
     )
     try:
         if announced is not None and isinstance(writer, Foresighted):
+            if writer.largest and announced > writer.largest:
+                raise Refused("too_large", limit=writer.largest)
             writer.announce(announced)
         size, digest = measured(chunks, writer.write)
         if expected and digest != expected.sha256:

@@ -50,11 +50,15 @@ class Writer(Protocol):
 
 @runtime_checkable
 class Foresighted(Protocol):
-    """What a writer may offer besides: to make use of knowing how much will come."""
+    """What a writer may offer besides: to make use of knowing how much will come.
+
+    :ivar largest: bytes that a file may have; 0 is no limit.
+    """
+
+    largest: int
 
     def announce(self, size: int) -> None:
-        """Before the first byte: no more than ``size`` bytes will come. Raises
-        :class:`StoreError` where the store could not keep so many."""
+        """Before the first byte: no more than ``size`` bytes will come."""
 
 
 class Reader(Protocol):

@@ -130,11 +130,15 @@ class MeasuredWriter:
         """Whatever else it has."""
         return getattr(self._writer, name)
 
+    @property
+    def largest(self) -> int:
+        """0 for a writer that does not know."""
+        return self._writer.largest if isinstance(self._writer, Foresighted) else 0
+
     def announce(self, size: int) -> None:
         """Pass it on to a writer that makes use of it."""
         if isinstance(self._writer, Foresighted):
-            with self._watch.running():
-                self._writer.announce(size)
+            self._writer.announce(size)
 
     def write(self, data: bytes) -> None:
         """Append bytes."""

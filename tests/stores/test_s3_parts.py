@@ -1,15 +1,20 @@
 """Parts of one file that are on their way to S3 at once."""
 
+import io
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from kinto_attachment.storage import StoreError, StoreFull
+from kinto_attachment.storage import StoreError
 from kinto_attachment.storage.network import PART
+from kinto_attachment.storage.s3 import streams
 from kinto_attachment.storage.s3.streams import LARGEST, MAX_PARTS, MIB, SMALLEST, Lanes, S3Writer
 from kinto_attachment.testing import new_key, noise, write
 from tests.stores.test_s3 import MakeS3, content_of, uploads_under_way
+from tests.support import storage_parts
+from tests.support.parts import ATTACHMENT, Server
 from tests.support.storage_parts import Gate
 
 A_PART = "PUT partNumber uploadId"
@@ -155,22 +160,46 @@ def test_parts_are_as_large_as_the_length_that_was_announced_asks_for(
     assert size <= MAX_PARTS * writer.part
 
 
-def test_a_length_that_would_not_fit_is_refused_at_once(make_s3: MakeS3, gate: Gate) -> None:
-    writer = make_s3().open_writer(new_key(), mimetype="", filename="")
+def test_a_length_that_would_not_fit_is_refused_at_once(
+    make_remote_server: Callable[..., Server], bucket: str, gated: tuple[str, Gate], gate: Gate
+) -> None:
+    settings = storage_parts.s3_settings(gated[0], bucket)
+    owner = make_remote_server(settings).as_user()
+    owner.upload(status=201)
+    gate.reset()
+    environ = {
+        "CONTENT_LENGTH": str(MAX_PARTS * LARGEST + 1),
+        "CONTENT_TYPE": "image/png",
+        "wsgi.input": io.BytesIO(noise(MIB)),
+    }
 
-    with pytest.raises(StoreFull, match="10000 parts"):
-        writer.announce(MAX_PARTS * LARGEST + 1)
+    refused = owner.request("PUT", f"{ATTACHMENT}?filename=a.png", 413, environ=environ)
 
-    assert gate.seen == []
+    assert refused.json["details"]["reason"] == "too_large"
+    assert not [seen for seen, _ in gate.seen if seen.startswith(("PUT", "POST"))]
+
+
+def test_where_no_thread_is_to_be_had_parts_are_sent_one_by_one(
+    make_s3: MakeS3, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    storage, content = make_s3(), noise(2 * PART + 5)
+    monkeypatch.setattr(streams, "Thread", type("Refused", (threading.Thread,), {"start": refuse}))
+
+    key = write(storage, new_key(), content, step=1_000_000)
+
+    assert content_of(storage, key) == content
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        ([], 2),
-        ([0.1], 3),
+        ([], 1),
+        ([0.1], 2),
         ([0.1] * 20, 8),
-        ([2.0] * 20, 2),  # As many as the line bears.
+        ([0.1, *[2.0] * 20], 2),  # As many as the line bears.
         ([*[0.1] * 20, 5.0], 4),
         ([*[0.1] * 20, *[5.0] * 9], 1),
         ([float("inf")], 1),

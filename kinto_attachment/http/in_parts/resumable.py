@@ -37,8 +37,8 @@ from kinto_attachment.targets import Target
 READ, QUICK_READ = 64 * 1024, 256 * 1024
 """Bytes that are read at once: what a read has begun is lost when the connection breaks."""
 
-QUICK = 0.05
-"""Seconds: a line that brings what it was asked for in less is asked for more at once."""
+QUICK, IN_A_ROW = 0.05, 4
+"""A line that brings what it was asked for in so few seconds, so often, is asked for more."""
 
 CHECKED = 64 * 1024 * 1024
 """Bytes of a part that is held back until its checksum is known."""
@@ -170,9 +170,9 @@ def chunks_of(request: Request) -> Iterator[bytes]:
 
 
 def _read_by_pace(body: bodies.Body) -> Iterator[bytes]:
-    size, began = READ, time.monotonic()
-    while chunk := body.read(size):
-        size = QUICK_READ if time.monotonic() < began + QUICK else READ
+    quick, began = 0, time.monotonic()
+    while chunk := body.read(QUICK_READ if quick >= IN_A_ROW else READ):
+        quick = quick + 1 if time.monotonic() < began + QUICK else 0
         yield chunk
         began = time.monotonic()
 

@@ -27,8 +27,9 @@ TIMEOUT = 10.0
 
 RETRIES = 1
 
-CONNECTIONS = 50
-"""Connections kept open: beyond the threads of one process, so that none is thrown away."""
+CONNECTIONS = 200
+"""Connections kept open: beyond the threads of one process, and the parts that each of them may
+have under way, so that none is thrown away."""
 
 MISSING = ("NoSuchKey", "NotFound", "404")
 _TAKEN = ("PreconditionFailed", "412")

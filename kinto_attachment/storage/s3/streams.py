@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from kinto_attachment.disposition import disposition
-from kinto_attachment.storage.errors import StoreFull
 from kinto_attachment.storage.interface import CHUNK_SIZE
 from kinto_attachment.storage.network import PART, WRITER, PartWriter
 from kinto_attachment.storage.s3.connection import status_of, store_errors
@@ -49,7 +48,7 @@ class Lanes:
     def __init__(self, most: int, timeout: float) -> None:
         self.most = most
         self._timeout = timeout
-        self.now = min(2, most)
+        self.now = 1
 
     def took(self, seconds: float) -> None:
         """One part has arrived after so many seconds."""
@@ -121,14 +120,17 @@ class S3Writer(PartWriter):
         self._etags: list[str] = []
         self._under_way: deque[tuple[Future[str], bytearray]] = deque()
 
+    @property
+    def largest(self) -> int:
+        """195 GiB: 10,000 parts of 20 MiB."""
+        return MAX_PARTS * LARGEST
+
     def announce(self, size: int) -> None:
         """Choose the size of parts: small ones, of which more are sent at once, as long as
         :data:`MAX_PARTS` of them are enough. What fits into one request goes out in one."""
-        if size <= PART:
-            return
-        self.part = max(SMALLEST, -(-size // (MAX_PARTS * MIB)) * MIB)
-        if self.part > LARGEST:
-            raise StoreFull(f"a file in S3 has at most {MAX_PARTS} parts of {LARGEST} bytes")
+        if size > PART:
+            enough = -(-size // (MAX_PARTS * MIB)) * MIB
+            self.part = min(max(SMALLEST, enough), LARGEST)
 
     def _put(self, content: bytearray) -> None:
         with store_errors():
@@ -147,8 +149,11 @@ class S3Writer(PartWriter):
         number = len(self._etags) + len(self._under_way) + 1
         sent: Future[str] = Future()
         self._under_way.append((sent, part))
-        thread = Thread(target=self._send_now, args=(number, part, sent), daemon=True)
-        thread.start()
+        work = (number, part, sent)
+        try:
+            Thread(target=self._send_now, args=work, daemon=True).start()
+        except RuntimeError:  # No thread is to be had.
+            self._send_now(*work)
         return free
 
     def _send_now(self, number: int, part: bytearray, sent: Future[str]) -> None:
