@@ -10,7 +10,8 @@ import pytest
 from kinto_attachment.storage import StoreError
 from kinto_attachment.storage.network import PART
 from kinto_attachment.storage.s3 import streams
-from kinto_attachment.storage.s3.streams import LARGEST, MAX_PARTS, MIB, SMALLEST, Lanes, S3Writer
+from kinto_attachment.storage.s3.lanes import Lanes
+from kinto_attachment.storage.s3.streams import LARGEST, MAX_PARTS, MIB, SMALLEST, S3Writer
 from kinto_attachment.testing import new_key, noise, write
 from tests.stores.test_s3 import MakeS3, content_of, uploads_under_way
 from tests.support import storage_parts

@@ -30,7 +30,8 @@ from kinto_attachment.storage.s3.connection import (
     status_of,
     store_errors,
 )
-from kinto_attachment.storage.s3.streams import Lanes, S3Reader, S3Writer
+from kinto_attachment.storage.s3.lanes import Lanes
+from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
 from kinto_attachment.storage.s3.uploads import S3Uploads, short
 from kinto_attachment.storage.time_limit import SECONDS, limited
 
