@@ -91,11 +91,19 @@ def test_every_action_has_a_version(path: str) -> None:
     assert [action for action in others if not re.search(r"@v\d+(\.\d+)*$", action)] == []
 
 
-@pytest.mark.parametrize(("chosen", "held"), [("", True), ("tests/units/test_keys.py", False)])
+@pytest.mark.parametrize(
+    ("measures", "chosen", "held"),
+    [
+        ("yes", "", True),
+        ("yes", "tests/units/test_keys.py", False),
+        ("", "", False),
+    ],
+)
 def test_only_the_run_of_all_tests_is_held_to_the_coverage_floor(
-    tmp_path: Path, chosen: str, held: bool
+    tmp_path: Path, measures: str, chosen: str, held: bool
 ) -> None:
     dry = ["make", "--dry-run", "--directory", str(ROOT), "tests", f"ARGS={chosen}"]
+    dry.append(f"python_measures={measures}")
     done = processes.run(dry, tmp_path, {"MAKEFLAGS": "", "MAKELEVEL": ""})
 
     assert done.returncode == 0, done.stderr
