@@ -290,9 +290,9 @@ SETTINGS = (
     Setting(
         "aws.upload_concurrency",
         at_least_1,
-        7,
+        6,
         "Parts of one large file that are sent to S3 at once, at the most: fewer on a slow line."
-        " They take up to 40 MiB of memory.",
+        " They take up to 36 MiB of memory.",
     ),
     Setting("gcloud.bucket_name", text, None, "Bucket of the Google Cloud Storage store."),
     Setting(

@@ -35,7 +35,7 @@ from kinto_attachment.storage.s3.streams import S3Reader, S3Writer
 from kinto_attachment.storage.s3.uploads import S3Uploads, short
 from kinto_attachment.storage.time_limit import SECONDS, limited
 
-CONCURRENCY = 7
+CONCURRENCY = 6
 """Parts of one file that are sent at once: one request alone is held up by the way to S3."""
 
 PAGE = 1000

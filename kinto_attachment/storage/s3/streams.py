@@ -28,7 +28,7 @@ MAX_PARTS = 10_000
 SMALLEST = 5 * MIB
 """Bytes of a part, unless it is the last one: the least that S3 allows."""
 
-MEMORY = 40 * MIB
+MEMORY = 36 * MIB
 """Bytes of one file that are in memory, at the most: one part is filled, others are under way."""
 
 LARGEST = MEMORY // 2
@@ -99,7 +99,7 @@ class S3Writer(PartWriter):
 
     @property
     def largest(self) -> int:
-        """195 GiB: 10,000 parts of 20 MiB."""
+        """175 GiB: 10,000 parts of 18 MiB."""
         return MAX_PARTS * LARGEST
 
     def announce(self, size: int) -> None:
