@@ -109,6 +109,9 @@ def started(command: Sequence[str], folder: Path, **how: Any) -> Iterator["subpr
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
+            # Its workers, too, which would live on without it.
+            for one in psutil.Process(process.pid).children(recursive=True):
+                one.kill()
             process.kill()
             process.wait()
         for stream in (process.stdout, process.stderr):
