@@ -35,7 +35,7 @@ DIST_TOOLS = build twine
 
 python_version = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 python_is_new = $(shell $(PYTHON) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
-python_measures = $(shell $(VENV)/bin/python -c 'import sys; print("yes" if sys.version_info >= (3, 14) else "")')
+python_measures = $(shell $(VENV)/bin/python -c 'import sys; print("yes" if sys.version_info >= (3, 14) else "")' 2>/dev/null)
 python_has_venv = $(shell $(PYTHON) -c 'import ensurepip, venv; print("yes")' 2>/dev/null)
 
 define require_python

@@ -166,8 +166,9 @@ class TailWriter:
         self._unread = stands.tails
         self._began = self._summed = stands.offset
         self._last_sum = time.monotonic()
-        self._buffer = bytearray(piece)
-        self._filled = stands.offset - stands.units.size  # By tails, which are read later.
+        # By tails, which are read later. It grows as bytes come: a stalled client costs no piece.
+        self._filled = stands.offset - stands.units.size
+        self._buffer = bytearray(self._filled)
         self._folder, self._objects, self._fence = folder, objects, fence
         self._unit, self._piece = unit, piece
 

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from kinto_attachment.storage import (
 from kinto_attachment.storage.gcloud.uploads import GoogleUploads
 from kinto_attachment.storage.local import LocalFileStorage
 from kinto_attachment.storage.local import uploads as local_uploads
+from kinto_attachment.storage.network import PART
 from kinto_attachment.storage.s3.uploads import S3Uploads
 from kinto_attachment.storage.unfinished import UPLOADS
 from kinto_attachment.testing import new_key, noise, write
@@ -602,3 +604,27 @@ def test_without_libcrypto_the_file_is_read_once_at_its_end(
         assert place.uploads.finish(state, len(content)) == received(state["key"], content)
     place.uploads.discard(state)
     assert place.leftovers() == []
+
+
+@pytest.mark.parametrize("name", ["bucket_place", "google_place"])
+def test_a_client_that_sends_nothing_yet_costs_no_part(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    place = request.getfixturevalue(name)
+    if isinstance(place, GoogleBucket):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("google").url)
+    state, held = begin(place), []
+
+    def stalls() -> Iterator[bytes]:
+        held.append(tracemalloc.get_traced_memory()[0])
+        yield b"begun"
+
+    append(place, state, 0, b"libraries are loaded")
+    tracemalloc.start()
+    try:
+        place.uploads.append(carried(state), 20, stalls(), always)
+    finally:
+        tracemalloc.stop()
+
+    assert held[0] < PART // 2
+    place.clear()
